@@ -1,0 +1,57 @@
+package api
+
+import (
+	"github.com/go-cluster/go-cluster/spec"
+)
+
+// States of a lease.
+const (
+	LeaseHeld    = "held"    // by the agent
+	LeaseYielded = "yielded" // by the agent, over closed: everything is stopped
+	LeaseClosed  = "closed"  // by the labeler, over held: no renewal can succeed any more
+	LeaseFree    = "free"    // by the labeler, after the incarnation's end is in the log
+)
+
+// Lease is the one message of a node on its lease subject. The agent writes held and yielded, the labeler closed and free; each
+// write is compare-and-append on the subject.
+type Lease struct {
+	State   string        `json:"state"`
+	Node    string        `json:"node"`
+	Inc     string        `json:"inc"` // of the agent that holds, yielded, or was closed
+	Machine string        `json:"machine"`
+	Boot    string        `json:"boot"`
+	N       uint64        `json:"n"` // counts incarnations of the machine
+	TTL     spec.Duration `json:"ttl"`
+	Host    string        `json:"host,omitzero"` // for people: where the holder runs
+	// The rest is the payload of held: health travels here and not as reports, so its order is the subject's.
+	Load      Load             `json:"load,omitzero"`
+	Instances []InstanceHealth `json:"instances,omitempty"`
+	Fenced    []FencedEpoch    `json:"fenced,omitempty"` // epochs that the node has ended by itself
+	LogSeq    uint64           `json:"log_seq,omitzero"` // instances reflects orders up to here
+}
+
+// InstanceHealth is an instance as its node sees it.
+type InstanceHealth struct {
+	ID         string         `json:"id"`
+	App        string         `json:"app"`
+	State      string         `json:"state"`
+	Healthy    bool           `json:"healthy"`
+	Epoch      uint64         `json:"epoch,omitzero"`
+	Generation uint64         `json:"generation,omitzero"`
+	Restarts   int            `json:"restarts,omitzero"`
+	Detail     string         `json:"detail,omitzero"`
+	Ports      map[string]int `json:"ports,omitempty"`
+}
+
+// FencedEpoch is an epoch that a node ended without an order.
+type FencedEpoch struct {
+	App      string `json:"app"`
+	Instance string `json:"instance"`
+	Epoch    uint64 `json:"epoch"`
+}
+
+// Beat is a labeler's heartbeat. Its stored timestamp is the clock of the cluster.
+type Beat struct {
+	Service string `json:"service"`
+	Replica string `json:"replica"`
+}

@@ -1,0 +1,242 @@
+package api
+
+import (
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/go-cluster/go-cluster/events"
+	"github.com/go-cluster/go-cluster/spec"
+)
+
+// RawLine is one event as it stands in the log, plus its sequence.
+type RawLine = jsontext.Value
+
+// States of a node.
+const (
+	NodeReady     = "ready"
+	NodeSuspected = "suspected"
+	NodeIsLost    = "lost"
+	NodeHasLeft   = "left"
+)
+
+// Scheduling states of a node.
+const (
+	Schedulable = "schedulable"
+	Cordoned    = "cordoned"
+	Draining    = "draining"
+)
+
+// Load is how busy a node is, 0…1.
+type Load struct {
+	CPU    float64 `json:"cpu"`
+	Memory float64 `json:"memory"`
+}
+
+// NodeView is one row of `node list`.
+type NodeView struct {
+	ID         string            `json:"id"`
+	Status     string            `json:"status"`
+	Scheduling string            `json:"scheduling"`
+	Labels     map[string]string `json:"labels"`
+	Apps       []string          `json:"apps"`
+	Load       Load              `json:"load"`
+	Address    string            `json:"address"`
+	Version    string            `json:"version"`
+	Revision   uint64            `json:"revision"` // of the node's aggregate, for --if-revision
+	Capacity   spec.Resources    `json:"capacity"`
+}
+
+// NodeDetail is `node show`.
+type NodeDetail struct {
+	NodeView  `json:",inline"`
+	Inc       string         `json:"inc"`
+	Instances []InstanceView `json:"instances"`
+}
+
+// States of an app, the most telling first: when several hold, the first is shown.
+const (
+	AppPending   = "pending"
+	AppMigrating = "migrating"
+	AppDegraded  = "degraded"
+	AppRunning   = "running"
+	AppStopped   = "stopped"
+)
+
+// AppView is one row of `app list`.
+type AppView struct {
+	Name    string    `json:"name"`
+	Mode    spec.Mode `json:"mode"`
+	State   string    `json:"state"`
+	Desired int       `json:"desired"`
+	Running int       `json:"running"`
+	Nodes   []string  `json:"nodes"`
+}
+
+// AppDetail is `app show`.
+type AppDetail struct {
+	AppView   `json:",inline"`
+	Spec      spec.App           `json:"spec"`
+	SpecRev   uint64             `json:"spec_rev"`
+	Instances []InstanceView     `json:"instances"`
+	Pending   []events.Rejection `json:"pending"`
+	Why       string             `json:"why"` // one sentence while it is pending
+}
+
+// Roles of an instance.
+const (
+	RoleActive  = "active"
+	RoleStandby = "standby"
+	RoleMember  = "member"
+)
+
+// States of an instance, as the cluster sees it.
+const (
+	InstanceAssigned = "assigned"
+	InstanceStarting = "starting"
+	InstanceRunning  = "running"
+	InstanceReady    = "ready"
+	InstanceStopping = "stopping"
+	InstanceStopped  = "stopped"
+	InstanceFailed   = "failed"
+)
+
+// InstanceView is one instance. Running means started and, with a health check, passing.
+type InstanceView struct {
+	ID      string         `json:"id"`
+	App     string         `json:"app"`
+	Node    string         `json:"node"`
+	Role    string         `json:"role"`
+	State   string         `json:"state"`
+	Epoch   uint64         `json:"epoch"`
+	Address string         `json:"address"`
+	Ports   map[string]int `json:"ports"`
+	Detail  string         `json:"detail,omitzero"`
+}
+
+// States of a migration.
+const (
+	MigrationPlanned   = "planned"
+	MigrationHeld      = "held"
+	MigrationRunning   = "running"
+	MigrationCompleted = "completed"
+	MigrationFailed    = "failed"
+	MigrationCancelled = "cancelled"
+)
+
+// MigrationView is one row of `migration list`.
+type MigrationView struct {
+	ID         string     `json:"id"`
+	App        string     `json:"app"`
+	Instance   string     `json:"instance"`
+	FromNode   string     `json:"from_node"`
+	ToNode     string     `json:"to_node"`
+	Reason     string     `json:"reason"`
+	Trigger    string     `json:"trigger"`
+	Status     string     `json:"status"`
+	Step       string     `json:"step"` // the one under way, or the last
+	Started    *time.Time `json:"started"`
+	DurationMS int64      `json:"duration_ms"`
+	Detail     string     `json:"detail,omitzero"` // why it failed
+}
+
+// MigrationDetail is `migration show`.
+type MigrationDetail struct {
+	MigrationView `json:",inline"`
+	Order         string     `json:"order"`
+	Correlation   string     `json:"correlation"`
+	Steps         []StepView `json:"steps"`
+}
+
+// StepView is one line of a migration's history.
+type StepView struct {
+	Seq      uint64    `json:"seq"`
+	At       time.Time `json:"at"`
+	OffsetMS int64     `json:"offset_ms"` // since the migration started
+	Event    string    `json:"event"`
+	Step     string    `json:"step"`
+	Node     string    `json:"node"`
+	Detail   string    `json:"detail,omitzero"`
+}
+
+// PendingView is an instance that has nowhere to go and every rule that says so.
+type PendingView struct {
+	App        string             `json:"app"`
+	Instance   string             `json:"instance"`
+	Code       string             `json:"code"`
+	Reason     string             `json:"reason"`
+	Rejections []events.Rejection `json:"rejections"`
+}
+
+// PreviewRequest asks what a change would do, by the code that would do it. Exactly one field besides Meta is set.
+type PreviewRequest struct {
+	Meta     `json:",inline"`
+	Label    *LabelRequest    `json:"label,omitzero"`
+	Drain    *DrainRequest    `json:"drain,omitzero"`
+	Evacuate *EvacuateRequest `json:"evacuate,omitzero"`
+	Move     *MoveRequest     `json:"move,omitzero"`
+	Apply    *ApplyRequest    `json:"apply,omitzero"`
+	Uncordon *NodeRequest     `json:"uncordon,omitzero"`
+}
+
+// PreviewReply is a plan that nobody carries out.
+type PreviewReply struct {
+	Seq     uint64        `json:"seq"` // the fold it rests on
+	Moves   []PlannedMove `json:"moves"`
+	Pending []PendingView `json:"pending"` // apps that would be Pending
+	// NewlyPending names those of Pending that are not so now.
+	NewlyPending []string `json:"newly_pending"`
+}
+
+// PlannedMove is one move of a preview.
+type PlannedMove struct {
+	App      string       `json:"app"`
+	Instance string       `json:"instance"`
+	From     string       `json:"from"`
+	To       string       `json:"to"`
+	Reason   string       `json:"reason"`
+	Class    events.Class `json:"class"`
+	Why      string       `json:"why"`
+	Score    int64        `json:"score"`
+}
+
+// PolicyReply is the policy in force and who set it.
+type PolicyReply struct {
+	Policy  spec.Policy       `json:"policy"`
+	Hash    string            `json:"hash"`
+	Seq     uint64            `json:"seq"`      // of the event that set it; 0: never set
+	By      string            `json:"by"`       // actor
+	Frozen  map[string]string `json:"frozen"`   // source → why
+	Enforce []string          `json:"enforced"` // the guardrails that this version judges
+}
+
+// AuditRecord is the spec's audit event.
+type AuditRecord struct {
+	TS       time.Time      `json:"ts"`
+	Category string         `json:"category"`
+	Action   string         `json:"action"`
+	App      string         `json:"app,omitzero"`
+	Node     string         `json:"node,omitzero"`
+	Actor    string         `json:"actor"`
+	Cause    string         `json:"cause"`
+	Seq      uint64         `json:"seq"`
+	Data     jsontext.Value `json:"data"`
+}
+
+// ReportMax is the largest report accepted, in bytes.
+const ReportMax = 256 << 10
+
+// StepReport is a node's answer to one ordered step: the only kind of report there is.
+type StepReport struct {
+	OrderSeq  uint64         `json:"order_seq"` // sequence of the event that ordered it
+	Migration string         `json:"migration"`
+	App       string         `json:"app"`
+	Instance  string         `json:"instance"`
+	Step      events.Step    `json:"step"`
+	Node      string         `json:"node"`
+	Inc       string         `json:"inc"`
+	Failed    bool           `json:"failed,omitzero"`
+	Code      string         `json:"code,omitzero"`
+	Detail    string         `json:"detail,omitzero"`
+	Result    *events.Result `json:"result,omitzero"`
+}

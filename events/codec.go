@@ -1,0 +1,161 @@
+package events
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// Bounds of an event on the wire. A decoder refuses more; an encoder never makes more.
+const (
+	MaxSize  = 768 << 10 // bytes; plans split below two thirds of it
+	MaxDepth = 32        // nested objects and arrays
+)
+
+// Unknown is the payload of an event whose type this version does not know. It is kept whole, so that it can be shown.
+type Unknown struct{ Raw jsontext.Value }
+
+// MalformedError says that a stored message is not a well-formed event of a type (or of the subject) that this version knows.
+// Its aggregate must not be appended to any more.
+type MalformedError struct {
+	Subject string
+	Seq     uint64
+	Reason  string
+}
+
+// Error implements error.
+func (e *MalformedError) Error() string {
+	return fmt.Sprintf("event at sequence %d on %s: malformed: %s", e.Seq, e.Subject, e.Reason)
+}
+
+// wire is the envelope as it travels. Field order is the order on the wire.
+type wire struct {
+	ID          string         `json:"id"`
+	TS          time.Time      `json:"ts"`
+	Category    string         `json:"category"`
+	Action      string         `json:"action"`
+	App         string         `json:"app,omitzero"`
+	Node        string         `json:"node,omitzero"`
+	V           int            `json:"v"`
+	Rev         uint64         `json:"rev"`
+	Actor       string         `json:"actor"`
+	Cause       string         `json:"cause,omitzero"`
+	Correlation string         `json:"correlation,omitzero"`
+	Prev        string         `json:"prev,omitzero"`
+	Stream      string         `json:"stream,omitzero"`
+	Data        jsontext.Value `json:"data"`
+}
+
+// encode returns the wire form of e. Equal events make equal bytes.
+func encode(e *Event) ([]byte, error) {
+	var data jsontext.Value
+	if u, ok := e.Data.(*Unknown); ok {
+		data = u.Raw
+	} else {
+		b, err := json.Marshal(e.Data, json.Deterministic(true))
+		if err != nil {
+			return nil, fmt.Errorf("encode %s: %w", e.Type, err)
+		}
+		data = b
+	}
+	b, err := json.Marshal(wire{
+		ID: e.ID, TS: e.TS.UTC().Truncate(time.Microsecond), Category: e.Type.Category(), Action: e.Type.Action(), App: e.App, Node: e.Node,
+		V: e.V, Rev: e.Rev, Actor: e.Actor, Cause: e.Cause, Correlation: e.Correlation, Prev: e.Prev, Stream: e.Stream, Data: data,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("encode %s: %w", e.Type, err)
+	}
+	if len(b) > MaxSize {
+		return nil, fmt.Errorf("encode %s: %d bytes, at most %d allowed", e.Type, len(b), MaxSize)
+	}
+	return b, nil
+}
+
+// Decode reads one stored message. The error is a *MalformedError.
+func Decode(subject string, seq uint64, stored time.Time, b []byte) (Event, error) {
+	bad := func(format string, args ...any) (Event, error) {
+		return Event{}, &MalformedError{Subject: subject, Seq: seq, Reason: fmt.Sprintf(format, args...)}
+	}
+	at, err := ParseEventSubject(subject)
+	if err != nil {
+		return bad("%v", err)
+	}
+	if err := CheckJSON(b, MaxSize, MaxDepth); err != nil {
+		return bad("%v", err)
+	}
+	var w wire
+	if err := json.Unmarshal(b, &w); err != nil {
+		return bad("%v", err)
+	}
+	e := Event{
+		ID: w.ID, TS: w.TS, Type: Type(w.Category + "." + w.Action), V: w.V, App: w.App, Node: w.Node, Rev: w.Rev, Actor: w.Actor,
+		Cause: w.Cause, Correlation: w.Correlation, Prev: w.Prev, Stream: w.Stream,
+		Aggregate: at.Aggregate, Target: at.Target, Seq: seq, Stored: stored, Hash: hashOf(b),
+	}
+	switch {
+	case e.Type != at.Type:
+		return bad("type %s does not match the subject", e.Type)
+	case e.Rev == 0 || e.V == 0 || e.ID == "":
+		return bad("id, v and rev are required")
+	case e.ID != deriveID(e.Aggregate, e.Rev, e.Type, e.Cause, e.Target):
+		return bad("id %q is not the one derived from its content", e.ID)
+	}
+	r, known := registry[e.Type]
+	if !known {
+		e.Data = &Unknown{Raw: w.Data.Clone()}
+		return e, nil
+	}
+	if e.V > r.Version {
+		return bad("%s version %d is newer than %d, the newest this version reads", e.Type, e.V, r.Version)
+	}
+	if r.Aggregate != e.Aggregate.Kind {
+		return bad("%s belongs on a %s aggregate", e.Type, r.Aggregate)
+	}
+	data := r.make()
+	if err := json.Unmarshal(w.Data, data); err != nil {
+		return bad("data: %v", err)
+	}
+	e.Data = data
+	return e, nil
+}
+
+// CheckJSON refuses what a decoder must not be bothered with: too large or too deeply nested input. Syntax, duplicate names and
+// invalid UTF-8 are refused by the decoder itself.
+func CheckJSON(b []byte, size, depth int) error {
+	if len(b) > size {
+		return fmt.Errorf("%d bytes, at most %d allowed", len(b), size)
+	}
+	if len(b) == 0 {
+		return errors.New("empty")
+	}
+	n, str := 0, false
+	for i := 0; i < len(b); i++ {
+		c := b[i]
+		switch {
+		case str && c == '\\':
+			i++
+		case c == '"':
+			str = !str
+		case str:
+		case c == '{' || c == '[':
+			if n++; n > depth {
+				return fmt.Errorf("nested deeper than %d", depth)
+			}
+		case c == '}' || c == ']':
+			n--
+		}
+	}
+	return nil
+}
+
+// MarshalJSON writes the event as one line of `events`: the envelope plus its sequence.
+func (e Event) MarshalJSON() ([]byte, error) {
+	b, err := encode(&e)
+	if err != nil {
+		return nil, err
+	}
+	return fmt.Appendf(b[:len(b)-1], `,"seq":%d}`, e.Seq), nil
+}

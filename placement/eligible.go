@@ -1,0 +1,209 @@
+package placement
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-cluster/go-cluster/events"
+	"github.com/go-cluster/go-cluster/projections"
+	"github.com/go-cluster/go-cluster/spec"
+)
+
+// rules lists every rule of the app that the node itself fails, whatever else runs there: the reasons for which a running
+// instance has to leave.
+func rules(v *projections.Cluster, a *projections.App, n *projections.Node) []events.Rejection {
+	var out []events.Rejection
+	no := func(code, format string, args ...any) {
+		out = append(out, events.Rejection{Node: n.ID, Code: code, Detail: fmt.Sprintf(format, args...)})
+	}
+	for _, text := range a.Spec.Require {
+		sel, err := spec.ParseSelector(text)
+		if err != nil {
+			no(events.RuleLabel, "rule %q does not parse: %v", text, err)
+			continue
+		}
+		for _, why := range sel.Failures(n.Labels) {
+			no(events.RuleLabel, "%s", why)
+		}
+	}
+	if len(a.Spec.OnNodes) > 0 && !slices.Contains(a.Spec.OnNodes, n.ID) {
+		no(events.RuleOnNodes, "not one of the nodes allowed (%s)", strings.Join(a.Spec.OnNodes, ", "))
+	}
+	return out
+}
+
+// orders lists every standing order that wants instances off the node.
+func orders(v *projections.Cluster, n *projections.Node) []events.Rejection {
+	var out []events.Rejection
+	if n.Draining() {
+		out = append(out, events.Rejection{Node: n.ID, Code: events.RuleDraining, Detail: "draining"})
+	}
+	for _, ev := range openEvacuations(v) {
+		if ev.Selector.Matches(n.Labels) {
+			out = append(out, events.Rejection{Node: n.ID, Code: events.RuleEvacuated, Detail: "being evacuated (" + ev.Text + ")"})
+		}
+	}
+	return out
+}
+
+func openEvacuations(v *projections.Cluster) []*projections.Evacuation {
+	var out []*projections.Evacuation
+	for _, ev := range v.Evacuations {
+		if ev.State == "open" {
+			out = append(out, ev)
+		}
+	}
+	slices.SortFunc(out, func(x, y *projections.Evacuation) int { return strings.Compare(x.Order, y.Order) })
+	return out
+}
+
+// neighbours lists the apps on the node that the app may not share it with, in both directions.
+func neighbours(v *projections.Cluster, u *usage, a *projections.App, n *projections.Node) []events.Rejection {
+	var out []events.Rejection
+	for _, other := range sortedKeys(u.apps[n.ID]) {
+		o := v.Apps[other]
+		if other == a.Name || o == nil {
+			continue
+		}
+		switch {
+		case slices.Contains(a.Spec.AwayFromApp, other):
+			out = append(out, events.Rejection{Node: n.ID, Code: events.RuleAwayFrom, Detail: fmt.Sprintf("%s keeps away from %s, which is there", a.Name, other)})
+		case slices.Contains(o.Spec.AwayFromApp, a.Name):
+			out = append(out, events.Rejection{Node: n.ID, Code: events.RuleAwayFrom, Detail: fmt.Sprintf("%s, which is there, keeps away from %s", other, a.Name)})
+		}
+	}
+	return out
+}
+
+// reject lists every rule by which the node cannot take a new instance of the app, nil when it can. u counts what is there.
+func reject(v *projections.Cluster, u *usage, a *projections.App, n *projections.Node) []events.Rejection {
+	var out []events.Rejection
+	no := func(code, format string, args ...any) {
+		out = append(out, events.Rejection{Node: n.ID, Code: code, Detail: fmt.Sprintf(format, args...)})
+	}
+	if n.Status != projections.StatusReady {
+		no(events.RuleNotReady, "node is %s", n.Status)
+	}
+	switch {
+	case n.Draining():
+	case n.Cordoned:
+		no(events.RuleCordoned, "cordoned")
+	}
+	out = append(out, orders(v, n)...)
+	if a.Spec.Process != nil && !slices.Contains(n.Facts.Drivers, "process") {
+		no(events.RuleDriver, "cannot run process apps")
+	}
+	out = append(out, rules(v, a, n)...)
+	if u.apps[n.ID][a.Name] > 0 {
+		no(events.RuleOccupied, "an instance of %s is there or on its way", a.Name)
+	}
+	out = append(out, neighbours(v, u, a, n)...)
+	if need, free := a.Spec.Resources.CPU, n.Facts.CPU-u.cpu[n.ID]; need > 0 && need > free {
+		no(events.RuleCPU, "needs cpu %s, %s of %s free", need, max(free, 0), n.Facts.CPU)
+	}
+	if need, free := a.Spec.Resources.Memory, n.Facts.Memory-u.mem[n.ID]; need > 0 && need > free {
+		no(events.RuleMemory, "needs memory %s, %s of %s free", need, max(free, 0), n.Facts.Memory)
+	}
+	if u.apps[n.ID][a.Name] == 0 {
+		if port, by := u.taken(a, n.ID); port != "" {
+			no(events.RulePort, "port %s on %s is taken by %s", port, n.Facts.Address, by)
+		}
+	}
+	return out
+}
+
+// resting says until when automatic planning leaves the app off the node after a failure there.
+func resting(a *projections.App, node string, now time.Time) (until time.Time, detail string, yes bool) {
+	b, ok := a.Backoff[node]
+	if !ok || !b.Until.After(now) {
+		return time.Time{}, "", false
+	}
+	return b.Until, b.Detail, true
+}
+
+// Judge lists every rule that keeps an admitted migration from going on, nil when none does. Before it has started the spec
+// revision counts too; from then on it is pinned to its own.
+func Judge(v *projections.Cluster, m *projections.Migration) []events.Rejection {
+	a := v.Apps[m.App]
+	var out []events.Rejection
+	no := func(node, code, format string, args ...any) {
+		out = append(out, events.Rejection{Node: node, Code: code, Detail: fmt.Sprintf(format, args...)})
+	}
+	if a == nil || a.SpecRev == 0 {
+		no(m.To, events.RuleSpecRev, "app %s does not exist", m.App)
+		return out
+	}
+	waiting := m.Status == projections.MigrationPlanned
+	if waiting && a.SpecRev != m.SpecRev {
+		no(m.To, events.RuleSpecRev, "spec revision %d, planned for %d", a.SpecRev, m.SpecRev)
+	}
+	if a.Removed && m.Kind != events.KindStop {
+		no(m.To, events.RuleSpecRev, "app %s was removed", m.App)
+	}
+	in := a.Instances[m.Instance]
+	switch {
+	case m.Kind == events.KindPlace && waiting && in != nil:
+		no(in.Node, events.RuleMoved, "%s is already on %s", m.Instance, in.Node)
+	case m.Kind != events.KindPlace && in == nil:
+		no(m.From, events.RuleMoved, "%s is not on %s any more", m.Instance, m.From)
+	case m.Kind != events.KindPlace && waiting && (in.Node != m.From || in.Inc != m.FromInc):
+		no(m.From, events.RuleMoved, "%s is on %s (%s)", m.Instance, in.Node, in.Inc)
+	}
+	for _, o := range a.SortedOpen() {
+		if o.Migration != m.Migration && o.Status == projections.MigrationRunning && (a.Spec.Mode == spec.Singleton || o.Instance == m.Instance) {
+			no(m.To, events.RuleLocked, "migration %s of %s is open", o.Migration, o.Instance)
+		}
+	}
+	if why, frozen := v.Frozen[events.FreezeSafety]; frozen && m.Kind != events.KindStop {
+		no(m.To, events.RuleFrozen, "moves are frozen (safety: %s)", why)
+	}
+	if a.Spec.Mode == spec.Singleton && m.Kind == events.KindPlace && waiting && a.Leader != nil && !a.Leader.Ended {
+		no(a.Leader.Node, events.RuleLeader, "epoch %d of %s on %s has not ended", a.Leader.Epoch, a.Name, a.Leader.Node)
+	}
+	if m.To == "" {
+		return out
+	}
+	n := v.Nodes[m.To]
+	if n == nil {
+		no(m.To, events.RuleNotReady, "no such node")
+		return out
+	}
+	if n.Inc != m.ToInc {
+		no(m.To, events.RuleInc, "the agent there has joined anew since (%s, planned for %s)", n.Inc, m.ToInc)
+	}
+	for _, r := range reject(v, newUsage(v, m.Migration), a, n) {
+		if m.Kind == events.KindInPlace && (r.Code == events.RuleCordoned || r.Code == events.RuleDraining || r.Code == events.RuleEvacuated) {
+			continue // it is there already: restarting it in place puts nothing new on the node
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
+// SoftViolations counts the preferences of the app that its instances do not meet.
+func SoftViolations(v *projections.Cluster, a *projections.App) int {
+	count := 0
+	for _, in := range a.Instances {
+		n := v.Nodes[in.Node]
+		if n == nil {
+			continue
+		}
+		for _, p := range a.Spec.Prefer {
+			if p.Weight > 0 && !prefers(p, n) || p.Weight < 0 && prefers(p, n) {
+				count++
+			}
+		}
+	}
+	return count
+}
+
+func prefers(p spec.Preference, n *projections.Node) bool {
+	if p.Node != "" {
+		return p.Node == n.ID
+	}
+	k, val, _ := strings.Cut(p.Label, "=")
+	got, ok := n.Labels[k]
+	return ok && got == val
+}

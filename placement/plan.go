@@ -1,0 +1,660 @@
+package placement
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-cluster/go-cluster/api"
+	"github.com/go-cluster/go-cluster/events"
+	"github.com/go-cluster/go-cluster/projections"
+	"github.com/go-cluster/go-cluster/spec"
+)
+
+// Version names the rules of this planner in what it decides.
+const Version = "1"
+
+// Plan is what should change now. Carrying all of it out and planning again gives an empty plan.
+type Plan struct {
+	Moves     []Decision
+	Pending   []Pending   // apps with an instance that has nowhere to go, ordered by name
+	Satisfied []Satisfied // apps that are Pending in the fold and no longer are
+	Wake      time.Time   // when time alone makes the plan another; zero: never
+}
+
+// Decision is one move and what it rests on. Its Migration is empty: ids are given at admission.
+type Decision struct {
+	events.Move
+	Score   int64              // of the target
+	Refused []events.Rejection // every failing rule of every node that was not eligible
+}
+
+// Pending says why an app has nowhere to go.
+type Pending struct {
+	App      string
+	Instance string // the first such
+	Missing  int
+	Code     string
+	Reason   string
+	Refused  []events.Rejection
+	Nodes    int  // nodes looked at
+	Serving  bool // it still runs where it should not be
+}
+
+// Satisfied says that an app is no longer Pending.
+type Satisfied struct{ App, Node string }
+
+// Codes of Pending.
+const (
+	PendingNoNode       = "no_eligible_node"
+	PendingSurplus      = "surplus"
+	PendingConfirmation = "needs_confirmation"
+)
+
+// Request is a move that somebody asks for.
+type Request struct {
+	App, From, To string
+	Force         bool
+}
+
+type planner struct {
+	v        *projections.Cluster
+	u        *usage
+	loads    map[string]api.Load
+	now      time.Time
+	plan     Plan
+	pending  map[string]*Pending
+	placed   map[string]string // app → node that a decision of this plan sends an instance to
+	deciding map[string]bool   // instance ids decided on in this plan
+	perApp   map[string]int    // moves open or decided, per app
+}
+
+// Make plans on the fold as of now, which is the cluster's time.
+func Make(v *projections.Cluster, loads map[string]api.Load, now time.Time) Plan {
+	p := newPlanner(v, loads, now)
+	if _, frozen := v.Frozen[events.FreezeSafety]; frozen {
+		return p.plan // nothing moves while it is not known who is alive
+	}
+	apps := v.SortedApps()
+	for _, a := range apps {
+		p.missing(a)
+	}
+	for _, a := range apps {
+		p.forced(a)
+	}
+	for _, a := range apps {
+		p.surplus(a)
+	}
+	p.proposals()
+	for _, a := range apps {
+		p.roll(a)
+	}
+	return p.finish(apps)
+}
+
+func newPlanner(v *projections.Cluster, loads map[string]api.Load, now time.Time) *planner {
+	p := &planner{v: v, u: newUsage(v, ""), loads: loads, now: now, pending: map[string]*Pending{}, placed: map[string]string{},
+		deciding: map[string]bool{}, perApp: map[string]int{}}
+	for _, a := range v.Apps {
+		p.perApp[a.Name] = len(a.Open)
+	}
+	return p
+}
+
+// target looks for the best node that can take an instance of the app. Without one it says every rule of every node; later is
+// when a node that only rests after a failure may be tried again.
+func (p *planner) target(a *projections.App, except string) (best *candidate, refused []events.Rejection, later time.Time) {
+	var good []candidate
+	for _, n := range p.v.SortedNodes() {
+		if n.Status == projections.StatusLeft || n.ID == except {
+			continue
+		}
+		r := reject(p.v, p.u, a, n)
+		if len(r) > 0 {
+			refused = append(refused, r...)
+			continue
+		}
+		if until, detail, yes := resting(a, n.ID, p.now); yes {
+			refused = append(refused, events.Rejection{Node: n.ID, Code: events.RuleFailed,
+				Detail: fmt.Sprintf("failed there, tried again at %s: %s", until.UTC().Format(time.RFC3339), detail)})
+			later = earliest(later, until)
+			continue
+		}
+		good = append(good, candidate{n, score(p.u, p.loads, a, n)})
+	}
+	if len(good) == 0 {
+		return nil, refused, later
+	}
+	slices.SortFunc(good, better)
+	return &good[0], refused, time.Time{}
+}
+
+// missing places what should run and does not: lost, failed, never started, or asked for in addition.
+func (p *planner) missing(a *projections.App) {
+	slots := missingSlots(a)
+	for i, id := range slots {
+		if a.Spec.Mode == spec.Singleton && a.Leader != nil && !a.Leader.Ended {
+			return // its last holder has not ended; the migrator or the labeler will end it
+		}
+		best, refused, later := p.target(a, "")
+		if best == nil {
+			p.pend(a, id, len(slots)-i, refused, later, false)
+			return
+		}
+		m := events.Move{App: a.Name, Instance: id, SpecRev: a.SpecRev, To: best.node.ID, ToInc: best.node.Inc, Trigger: events.TriggerAutomatic}
+		p.whyMissing(a, best.node, &m)
+		if p.frozen(m.Class) {
+			return
+		}
+		p.decide(a, m, best.score, refused)
+	}
+}
+
+// whyMissing fills in reason, class and cause of a placement.
+func (p *planner) whyMissing(a *projections.App, to *projections.Node, m *events.Move) {
+	set := func(reason string, class events.Class, by projections.Cause, why string) {
+		m.Reason, m.Class, m.Cause, m.Correlation, m.Why = reason, class, by.ID, by.Correlation, why
+	}
+	switch end, ended := a.Ended[m.Instance]; {
+	case ended:
+		set(end.Reason, events.ClassRecovery, end.By, fmt.Sprintf("was on %s", end.Node))
+	case a.Placed > 0 && a.ScaledFrom > 0:
+		set(events.ReasonScale, events.ClassForced, a.Applied, "")
+	default:
+		set(events.ReasonSpecUpdate, events.ClassForced, a.Applied, "")
+	}
+	// What made room after a time of waiting is the true cause.
+	if pd := a.Pending; pd != nil {
+		switch {
+		case to.Labelled.Seq > pd.By.Seq && to.Labelled.Seq >= to.Joined.Seq && to.Labelled.Seq >= a.Ruled.Seq:
+			set(events.ReasonLabelChange, m.Class, to.Labelled, "labels of "+to.ID+" made it eligible")
+		case to.Joined.Seq > pd.By.Seq && to.Joined.Seq >= a.Ruled.Seq:
+			set(events.ReasonNodeJoin, m.Class, to.Joined, to.ID+" joined")
+		case a.Ruled.Seq > pd.By.Seq:
+			set(events.ReasonConstraintUpdate, m.Class, a.Ruled, "the rules changed")
+		}
+	}
+}
+
+// forced moves what may not stay where it is: a hard rule broke, an order stands, or the node gave it up.
+func (p *planner) forced(a *projections.App) {
+	if a.Removed {
+		return
+	}
+	for _, in := range a.SortedInstances() {
+		n := p.v.Nodes[in.Node]
+		if n == nil || p.busy(a, in.ID) {
+			continue
+		}
+		if n.Status == projections.StatusLost && a.ContinuesInIsolation() {
+			p.pending[a.Name] = &Pending{App: a.Name, Instance: in.ID, Missing: 1, Code: PendingConfirmation, Nodes: len(p.v.Nodes),
+				Reason:  fmt.Sprintf("%s may still run on %s, which is lost: confirm that the machine is off with `go-cluster node lost %s --confirm`", in.ID, n.ID, n.ID),
+				Refused: []events.Rejection{{Node: n.ID, Code: events.RuleNotReady, Detail: "lost, and " + a.Name + " continues in isolation"}}}
+			continue
+		}
+		if n.Status != projections.StatusReady {
+			continue // suspected: wait until it is known
+		}
+		broken, class := rules(p.v, a, n), events.ClassForced
+		m := events.Move{App: a.Name, Instance: in.ID, SpecRev: a.SpecRev, From: in.Node, FromInc: in.Inc, Trigger: events.TriggerAutomatic, Class: class}
+		switch {
+		case len(broken) > 0:
+			m.Why = details(broken)
+			if n.Labelled.Seq > a.Ruled.Seq {
+				m.Reason, m.Cause, m.Correlation = events.ReasonLabelChange, n.Labelled.ID, n.Labelled.Correlation
+			} else {
+				m.Reason, m.Cause, m.Correlation = events.ReasonConstraintUpdate, a.Ruled.ID, a.Ruled.Correlation
+			}
+		case n.Draining():
+			d := n.Drain
+			m.Reason, m.Cause, m.Correlation, m.Order, m.Trigger, m.DeleteLocal = events.ReasonDrain, d.Started.ID, d.Started.Correlation, d.Order, events.TriggerManual, d.DeleteLocal
+			m.Why = n.ID + " is draining"
+		case evacuated(p.v, n) != nil:
+			ev := evacuated(p.v, n)
+			m.Reason, m.Cause, m.Correlation, m.Order, m.Trigger = events.ReasonEvacuate, ev.Started.ID, ev.Started.Correlation, ev.Order, events.TriggerManual
+			m.Why = n.ID + " is being evacuated (" + ev.Text + ")"
+		case in.State == "failed":
+			m.Reason, m.Cause, m.Correlation, m.Class = events.ReasonInstanceFailed, in.Health.ID, in.Health.Correlation, events.ClassRecovery
+			m.Why = in.Detail
+		case len(neighbours(p.v, p.u, a, n)) > 0 && p.yields(a, n):
+			m.Reason, m.Cause, m.Correlation = events.ReasonConstraintUpdate, a.Ruled.ID, a.Ruled.Correlation
+			m.Why = details(neighbours(p.v, p.u, a, n))
+		default:
+			continue
+		}
+		if p.frozen(m.Class) {
+			continue
+		}
+		best, refused, later := p.target(a, in.Node)
+		if best != nil {
+			m.To, m.ToInc = best.node.ID, best.node.Inc
+			p.decide(a, m, best.score, refused)
+			continue
+		}
+		if in.State == "failed" && len(broken) == 0 && !n.Draining() {
+			// Nowhere else: the same node again once its back-off is over.
+			until, _, rests := resting(a, n.ID, p.now)
+			if !rests {
+				m.To, m.ToInc = n.ID, n.Inc
+				p.decide(a, m, score(p.u, p.loads, a, n), refused)
+				continue
+			}
+			later = earliest(later, until)
+			refused = append(refused, events.Rejection{Node: n.ID, Code: events.RuleFailed,
+				Detail: fmt.Sprintf("failed there, tried again at %s: %s", until.UTC().Format(time.RFC3339), in.Detail)})
+		}
+		own := append(slices.Clone(broken), orders(p.v, n)...)
+		p.pend(a, in.ID, 1, append(own, refused...), later, true)
+		if len(broken) > 0 && later.IsZero() && a.Spec.OnInvalid != spec.OnInvalidKeep && !onlyBusy(refused) {
+			p.decide(a, m, 0, refused) // nowhere to go: it is stopped, gracefully, its data kept
+		}
+	}
+}
+
+// onlyBusy says whether a node would do but for what changes by itself: moves under way free it or a silent node comes back.
+func onlyBusy(refused []events.Rejection) bool {
+	byNode := map[string]bool{}
+	for _, r := range refused {
+		wait := r.Code == events.RuleNotReady && strings.HasSuffix(r.Detail, projections.StatusSuspected)
+		if was, seen := byNode[r.Node]; seen {
+			wait = wait && was
+		}
+		byNode[r.Node] = wait
+	}
+	for _, waits := range byNode {
+		if waits {
+			return true
+		}
+	}
+	return false
+}
+
+// yields decides which of two apps that keep away from each other leaves: the one whose rules changed last, then the greater name.
+func (p *planner) yields(a *projections.App, n *projections.Node) bool {
+	for _, r := range sortedKeys(p.u.apps[n.ID]) {
+		o := p.v.Apps[r]
+		if o == nil || o == a || (!slices.Contains(a.Spec.AwayFromApp, r) && !slices.Contains(o.Spec.AwayFromApp, a.Name)) {
+			continue
+		}
+		if a.Ruled.Seq < o.Ruled.Seq || a.Ruled.Seq == o.Ruled.Seq && a.Name < o.Name {
+			return false
+		}
+	}
+	return true
+}
+
+func evacuated(v *projections.Cluster, n *projections.Node) *projections.Evacuation {
+	for _, ev := range openEvacuations(v) {
+		if ev.Selector.Matches(n.Labels) {
+			return ev
+		}
+	}
+	return nil
+}
+
+// surplus stops what is too much: of a removed app everything, of a pool that shrank the worst placed first.
+func (p *planner) surplus(a *projections.App) {
+	ins := a.SortedInstances()
+	extra := len(ins) - a.Desired()
+	if extra <= 0 {
+		return
+	}
+	slices.SortStableFunc(ins, func(x, y *projections.Instance) int { // the first ones go
+		if d := p.badness(a, y) - p.badness(a, x); d != 0 {
+			return d
+		}
+		return projections.CompareInstances(y.ID, x.ID)
+	})
+	for _, in := range ins[:extra] {
+		if p.busy(a, in.ID) {
+			continue
+		}
+		n := p.v.Nodes[in.Node]
+		if n == nil || n.Status != projections.StatusReady {
+			continue
+		}
+		reason := events.ReasonScale
+		if a.Removed {
+			reason = events.ReasonSpecUpdate
+		}
+		p.decide(a, events.Move{App: a.Name, Instance: in.ID, SpecRev: a.SpecRev, From: in.Node, FromInc: in.Inc, Reason: reason, Trigger: events.TriggerAutomatic,
+			Class: events.ClassForced, Cause: a.Applied.ID, Correlation: a.Applied.Correlation, DeleteLocal: a.Removed && a.DeleteLocal}, 0, nil)
+	}
+}
+
+func (p *planner) badness(a *projections.App, in *projections.Instance) int {
+	n := p.v.Nodes[in.Node]
+	switch {
+	case n == nil || len(rules(p.v, a, n)) > 0:
+		return 3
+	case n.Cordoned || in.State == "failed":
+		return 2
+	case !in.Healthy:
+		return 1
+	}
+	return 0
+}
+
+// proposals carries out what open rebalances ask for, where it still fits.
+func (p *planner) proposals() {
+	for _, order := range sortedKeys(p.v.Rebalances) {
+		r := p.v.Rebalances[order]
+		if r.Completed {
+			continue
+		}
+		for _, mv := range r.Moves {
+			a := p.v.Apps[mv.App]
+			if r.Admitted[mv.Instance] != "" || Stale(p.v, mv) || p.busy(a, mv.Instance) || p.frozen(events.ClassBalance) {
+				continue
+			}
+			in, to := a.Instances[mv.Instance], p.v.Nodes[mv.To]
+			if len(reject(p.v, p.u, a, to)) > 0 {
+				continue // another move of the same plan has to end first
+			}
+			reason := events.ReasonRebalance
+			if r.Reason == events.ReasonNodeJoin {
+				reason = events.ReasonNodeJoin
+			}
+			p.decide(a, events.Move{App: a.Name, Instance: in.ID, SpecRev: a.SpecRev, From: in.Node, FromInc: in.Inc, To: to.ID, ToInc: to.Inc,
+				Reason: reason, Trigger: r.Trigger, Class: events.ClassBalance, Order: order, Cause: r.Started.ID, Correlation: r.Started.Correlation, Why: mv.Why},
+				score(p.u, p.loads, a, to), nil)
+		}
+	}
+}
+
+// Stale says whether a proposal can no longer be carried out: the instance is elsewhere, or its target would refuse it even when
+// nothing else were on the way.
+func Stale(v *projections.Cluster, mv events.Proposal) bool {
+	a := v.Apps[mv.App]
+	if a == nil || a.Removed || a.Instances[mv.Instance] == nil || a.Instances[mv.Instance].Node != mv.From {
+		return true
+	}
+	n := v.Nodes[mv.To]
+	if n == nil || n.Status != projections.StatusReady || n.Cordoned || len(orders(v, n)) > 0 || len(rules(v, a, n)) > 0 {
+		return true
+	}
+	for _, in := range a.Instances {
+		if in.Node == mv.To {
+			return true
+		}
+	}
+	return false
+}
+
+// roll replaces instances of an older generation, at most max_parallel of the app at once and only while the others are well.
+func (p *planner) roll(a *projections.App) {
+	if a.Removed || p.frozen(events.ClassRepair) {
+		return
+	}
+	for _, in := range a.SortedInstances() {
+		if in.Generation == a.Generation || p.busy(a, in.ID) || in.State != "running" && in.State != "failed" && in.State != "starting" {
+			continue
+		}
+		if p.perApp[a.Name] >= max(a.Spec.Migration.MaxParallel, 1) {
+			return
+		}
+		n := p.v.Nodes[in.Node]
+		if n == nil || n.Status != projections.StatusReady {
+			continue
+		}
+		m := events.Move{App: a.Name, Instance: in.ID, SpecRev: a.SpecRev, From: in.Node, FromInc: in.Inc, Reason: events.ReasonSpecUpdate, Trigger: events.TriggerAutomatic,
+			Class: events.ClassRepair, Cause: a.Restarted.ID, Correlation: a.Restarted.Correlation, Why: "follows the changed definition"}
+		if a.Restarted.Seq != a.Applied.Seq {
+			m.Reason, m.Trigger, m.Why = events.ReasonManual, events.TriggerManual, "restart requested"
+		}
+		best, refused, _ := p.target(a, in.Node)
+		if best != nil {
+			m.To, m.ToInc = best.node.ID, best.node.Inc
+			p.decide(a, m, best.score, refused)
+			continue
+		}
+		if until, _, yes := resting(a, in.Node, p.now); yes {
+			p.plan.Wake = earliest(p.plan.Wake, until)
+			continue
+		}
+		m.To, m.ToInc = n.ID, n.Inc // nowhere else to go: stop and start where it is
+		p.decide(a, m, 0, refused)
+	}
+}
+
+// One plans a single move that somebody asks for; it is refused with every rule that stands against it.
+func One(v *projections.Cluster, loads map[string]api.Load, now time.Time, r Request) (Decision, *api.Error) {
+	a := v.Apps[r.App]
+	if a == nil || !a.Exists() || a.Removed {
+		return Decision{}, api.Refuse(api.CodeNotFound, "move %s: no such app", r.App)
+	}
+	p := newPlanner(v, loads, now)
+	in, err := p.pick(a, r)
+	if err != nil {
+		return Decision{}, err
+	}
+	if r.To != "" && v.Nodes[r.To] == nil {
+		return Decision{}, api.Refuse(api.CodeNotFound, "move %s: no node %s", r.App, r.To)
+	}
+	m := events.Move{App: a.Name, Instance: in.ID, SpecRev: a.SpecRev, From: in.Node, FromInc: in.Inc, Reason: events.ReasonManual,
+		Trigger: events.TriggerManual, Class: events.ClassForced, Forced: r.Force}
+	if r.To == in.Node {
+		return Decision{Move: m}, nil // already there
+	}
+	if open := p.lock(a, in.ID); open != nil {
+		return Decision{}, api.Refuse(api.CodeRefused, "move %s: migration %s (%s → %s, %s) is open", r.App, open.Migration, or(open.From, "nowhere"), or(open.To, "nowhere"), open.Reason)
+	}
+	if why, frozen := v.Frozen[events.FreezeSafety]; frozen {
+		return Decision{}, api.Refuse(api.CodeRefused, "move %s: moves are frozen (safety: %s)", r.App, why)
+	}
+	for _, source := range sortedKeys(v.Frozen) {
+		if !r.Force {
+			return Decision{}, api.Refuse(api.CodeRefused, "move %s: moves are frozen (%s: %s); --force overrides", r.App, source, v.Frozen[source])
+		}
+	}
+	if r.To == "" {
+		best, refused, _ := p.target(a, in.Node)
+		if best == nil {
+			e := api.Refuse(api.CodeRefused, "move %s from %s: no other node can take it", r.App, in.Node)
+			e.Rejections = refused
+			return Decision{}, e
+		}
+		m.To, m.ToInc = best.node.ID, best.node.Inc
+		return Decision{Move: m, Score: best.score, Refused: refused}, nil
+	}
+	n := v.Nodes[r.To]
+	if refused := reject(v, p.u, a, n); len(refused) > 0 {
+		e := api.Refuse(api.CodeRefused, "move %s: %s refused: %s", r.App, n.ID, details(refused))
+		e.Rejections = refused
+		return Decision{}, e
+	}
+	m.To, m.ToInc = n.ID, n.Inc
+	return Decision{Move: m, Score: score(p.u, loads, a, n)}, nil
+}
+
+// pick finds the instance that a request means.
+func (p *planner) pick(a *projections.App, r Request) (*projections.Instance, *api.Error) {
+	ins := a.SortedInstances()
+	if r.From == "" {
+		switch len(ins) {
+		case 0:
+			return nil, api.Refuse(api.CodeRefused, "move %s: it runs nowhere", r.App)
+		case 1:
+			return ins[0], nil
+		}
+		return nil, api.Refuse(api.CodeInvalid, "move %s: it has %d instances, say which with --from (on %s)", r.App, len(ins), nodesOf(ins))
+	}
+	if p.v.Nodes[r.From] == nil {
+		return nil, api.Refuse(api.CodeNotFound, "move %s: no node %s", r.App, r.From)
+	}
+	for _, in := range ins {
+		if in.Node == r.From {
+			return in, nil
+		}
+	}
+	for _, in := range ins { // repeating a move that is done is no error
+		if r.To != "" && in.Node == r.To {
+			return in, nil
+		}
+	}
+	return nil, api.Refuse(api.CodeRefused, "move %s: no instance on %s (on %s)", r.App, r.From, or(nodesOf(ins), "no node"))
+}
+
+func nodesOf(ins []*projections.Instance) string {
+	var s []string
+	for _, in := range ins {
+		s = append(s, in.Node)
+	}
+	return strings.Join(s, ", ")
+}
+
+// lock returns the open migration that stands in the way of another of the same object.
+func (p *planner) lock(a *projections.App, instance string) *projections.Migration {
+	for _, m := range a.SortedOpen() {
+		if a.Spec.Mode == spec.Singleton || m.Instance == instance {
+			return m
+		}
+	}
+	return nil
+}
+
+func (p *planner) busy(a *projections.App, instance string) bool {
+	return p.deciding[instance] || p.lock(a, instance) != nil || a.Spec.Mode == spec.Singleton && p.perApp[a.Name] > 0
+}
+
+// frozen says whether an operator's or the policy's freeze holds a move of this class.
+func (p *planner) frozen(class events.Class) bool {
+	return class != events.ClassRecovery && len(p.v.Frozen) > 0
+}
+
+func (p *planner) decide(a *projections.App, m events.Move, points int64, refused []events.Rejection) {
+	p.plan.Moves = append(p.plan.Moves, Decision{Move: m, Score: points, Refused: refused})
+	p.u.admit(a, m)
+	p.deciding[m.Instance] = true
+	p.perApp[a.Name]++
+	if m.To != "" {
+		p.placed[a.Name] = m.To
+	}
+}
+
+func (p *planner) pend(a *projections.App, instance string, missing int, refused []events.Rejection, later time.Time, serving bool) {
+	p.plan.Wake = earliest(p.plan.Wake, later)
+	if was := p.pending[a.Name]; was != nil {
+		was.Missing += missing
+		return
+	}
+	pd := &Pending{App: a.Name, Instance: instance, Missing: missing, Code: PendingNoNode, Refused: refused, Nodes: len(p.v.Nodes), Serving: serving}
+	switch {
+	case len(p.v.Nodes) == 0:
+		pd.Reason = "there are no nodes"
+	case allOccupied(refused):
+		pd.Code = PendingSurplus
+		pd.Reason = fmt.Sprintf("%d more wanted than there are eligible nodes", missing)
+	default:
+		pd.Reason = fmt.Sprintf("none of %d nodes can take %s: %s", countNodes(p.v), instance, summary(refused))
+	}
+	p.pending[a.Name] = pd
+}
+
+func countNodes(v *projections.Cluster) int {
+	count := 0
+	for _, n := range v.Nodes {
+		if n.Status != projections.StatusLeft {
+			count++
+		}
+	}
+	return count
+}
+
+// allOccupied says whether every node that the rules allow has an instance already.
+func allOccupied(refused []events.Rejection) bool {
+	only := map[string]bool{}
+	for _, r := range refused {
+		if _, seen := only[r.Node]; !seen {
+			only[r.Node] = true
+		}
+		only[r.Node] = only[r.Node] && r.Code == events.RuleOccupied
+	}
+	for _, yes := range only {
+		if yes {
+			return true
+		}
+	}
+	return false
+}
+
+// summary counts the nodes by rule: "2 label, 1 cordoned".
+func summary(refused []events.Rejection) string {
+	nodes := map[string]map[string]bool{}
+	for _, r := range refused {
+		if nodes[r.Code] == nil {
+			nodes[r.Code] = map[string]bool{}
+		}
+		nodes[r.Code][r.Node] = true
+	}
+	var parts []string
+	for _, code := range sortedKeys(nodes) {
+		parts = append(parts, fmt.Sprintf("%d %s", len(nodes[code]), code))
+	}
+	return strings.Join(parts, ", ")
+}
+
+func (p *planner) finish(apps []*projections.App) Plan {
+	for _, a := range apps {
+		pd := p.pending[a.Name]
+		if pd != nil {
+			p.plan.Pending = append(p.plan.Pending, *pd)
+		} else if a.Pending != nil && len(missingSlots(a)) == countDecided(p, a) {
+			p.plan.Satisfied = append(p.plan.Satisfied, Satisfied{App: a.Name, Node: p.placed[a.Name]})
+		}
+	}
+	return p.plan
+}
+
+func countDecided(p *planner, a *projections.App) int {
+	count := 0
+	for _, id := range missingSlots(a) {
+		if p.deciding[id] {
+			count++
+		}
+	}
+	return count
+}
+
+// missingSlots lists the instances that should exist and neither do nor are on their way, lowest slot first.
+func missingSlots(a *projections.App) []string {
+	have := map[string]bool{}
+	for id := range a.Instances {
+		have[id] = true
+	}
+	for _, m := range a.Open {
+		have[m.Instance] = true
+	}
+	want := a.Desired() - len(have)
+	var out []string
+	for slot := 0; want > 0; slot++ {
+		if id := spec.InstanceID(a.Name, slot); !have[id] {
+			out = append(out, id)
+			want--
+		}
+	}
+	return out
+}
+
+func details(rs []events.Rejection) string {
+	var s []string
+	for _, r := range rs {
+		s = append(s, r.Detail)
+	}
+	return strings.Join(s, "; ")
+}
+
+func earliest(a, b time.Time) time.Time {
+	if a.IsZero() || !b.IsZero() && b.Before(a) {
+		return b
+	}
+	return a
+}
+
+func or(s, other string) string {
+	if s == "" {
+		return other
+	}
+	return s
+}

@@ -1,0 +1,359 @@
+package placement
+
+import (
+	"bytes"
+	"flag"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/go-cluster/go-cluster/api"
+	"github.com/go-cluster/go-cluster/events"
+	"github.com/go-cluster/go-cluster/projections"
+	"github.com/go-cluster/go-cluster/spec"
+)
+
+var rewrite = flag.Bool("rewrite", false, "write the scenarios' results; commit the difference only if you understand it")
+
+// TestScenarios plays testdata/*.txt. A block is commands, a line of four dashes, and what the last command prints:
+//
+//	node n1 role=a zone=b cpu=4 mem=8Gi   a node joins, with labels and capacity
+//	label n1 role=c                       its labels become exactly these
+//	cordon n1 · uncordon n1 · drain n1 · suspect n1 · lost n1
+//	evacuate zone=a
+//	load n1 0.9
+//	app NAME singleton|replicas=N key=value…   applied; keys: require prefer on_nodes away cpu mem port on_invalid on_isolation
+//	                                           (commas separate several), generation=roll changes the process
+//	remove NAME · restart NAME
+//	run NAME-0 n1                         placed there, running
+//	fail NAME-0 n1                        the node gave it up
+//	frozen operator|safety
+//	at 10s                                time goes on
+//	plan                                  prints what should change
+//	carry-out                             admits and completes every move of the last plan, then plans again
+//	ask NAME from=n1 to=n2                prints what a move asked for by hand would do
+//	balance [NAME…]                       prints a rebalance
+func TestScenarios(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txt")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no scenarios: %v", err)
+	}
+	for _, f := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(f), ".txt"), func(t *testing.T) {
+			want, err := os.ReadFile(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := play(t, string(want))
+			if *rewrite {
+				if err := os.WriteFile(f, []byte(got), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if d := cmp.Diff(string(want), got); d != "" && !*rewrite {
+				t.Errorf("%s (-want +got):\n%s", f, d)
+			}
+		})
+	}
+}
+
+func play(t *testing.T, text string) string {
+	s := newScene()
+	var out bytes.Buffer
+	skipping := false
+	for line := range strings.Lines(text) {
+		trimmed := strings.TrimSpace(line)
+		switch {
+		case trimmed == "----":
+			fmt.Fprintf(&out, "----\n%s", s.out.String())
+			s.out.Reset()
+			skipping = true
+		case skipping && trimmed != "":
+		default:
+			skipping = false
+			out.WriteString(line)
+			if trimmed != "" && !strings.HasPrefix(trimmed, "#") {
+				if err := s.do(strings.Fields(trimmed)); err != nil {
+					t.Fatalf("%s: %v", trimmed, err)
+				}
+			}
+		}
+	}
+	return out.String()
+}
+
+// scene is a cluster made of events, as the log would have them.
+type scene struct {
+	v     *projections.Cluster
+	now   time.Time
+	loads map[string]api.Load
+	last  Plan
+	out   bytes.Buffer
+}
+
+func newScene() *scene {
+	return &scene{v: projections.NewCluster("test"), now: time.Date(2026, 1, 1, 10, 0, 0, 0, time.UTC), loads: map[string]api.Load{}}
+}
+
+// add stores an event: the next of its aggregate.
+func (s *scene) add(agg events.Aggregate, data any) {
+	t, err := events.TypeOf(data)
+	if err != nil {
+		panic(err)
+	}
+	head, seq := s.v.Head(agg), s.v.Seq+1
+	s.v.Apply(events.Message{Event: events.Event{ID: fmt.Sprintf("e%d", seq), Type: t, V: 1, Rev: head.Rev + 1, Prev: head.Hash, Seq: seq, Stored: s.now,
+		Hash: fmt.Sprintf("h%d", seq), Aggregate: agg, Correlation: fmt.Sprintf("c%d", seq), Data: data}})
+}
+
+func (s *scene) do(f []string) error {
+	node := func(i int) events.Aggregate { return events.Node(f[i]) }
+	switch f[0] {
+	case "node":
+		facts := events.Facts{Address: f[1] + ".test", Drivers: []string{"process"}, CPU: 4000, Memory: 8 << 30}
+		labels := map[string]string{}
+		for _, kv := range f[2:] {
+			k, val, _ := strings.Cut(kv, "=")
+			switch k {
+			case "cpu":
+				if err := facts.CPU.UnmarshalText([]byte(val)); err != nil {
+					return err
+				}
+			case "mem":
+				if err := facts.Memory.UnmarshalText([]byte(val)); err != nil {
+					return err
+				}
+			case "host":
+				facts.Address = val
+			default:
+				labels[k] = val
+			}
+		}
+		inc := f[1] + "/1"
+		if n := s.v.Nodes[f[1]]; n != nil {
+			inc += "+"
+		}
+		s.add(node(1), &events.NodeJoined{Node: f[1], Inc: inc, Machine: "m-" + f[1], Facts: facts})
+		if len(labels) > 0 {
+			s.add(node(1), &events.NodeLabelsUpdated{Node: f[1], After: labels})
+		}
+	case "label":
+		c, err := spec.ParseLabelChange(f[2:])
+		if err != nil {
+			return err
+		}
+		s.add(node(1), &events.NodeLabelsUpdated{Node: f[1], Before: s.v.Nodes[f[1]].Labels, After: c.Set})
+	case "cordon":
+		s.add(node(1), &events.NodeCordoned{Node: f[1]})
+	case "uncordon":
+		s.add(node(1), &events.NodeUncordoned{Node: f[1]})
+	case "drain":
+		s.add(node(1), &events.DrainStarted{Node: f[1], Order: "d-" + f[1]})
+	case "suspect":
+		s.add(node(1), &events.NodeSuspected{Node: f[1], Inc: s.v.Nodes[f[1]].Inc})
+	case "lost":
+		s.add(node(1), &events.NodeLost{Node: f[1], Inc: s.v.Nodes[f[1]].Inc, Reason: events.LostSilent, Confirmed: len(f) > 2})
+	case "evacuate":
+		s.add(events.Cluster("test"), &events.EvacuationStarted{Order: "e-1", Selector: f[1]})
+	case "load":
+		v, err := strconv.ParseFloat(f[2], 64)
+		s.loads[f[1]] = api.Load{CPU: v}
+		return err
+	case "frozen":
+		s.add(events.Cluster("test"), &events.MovesFrozen{Source: f[1], Why: "said so"})
+	case "at":
+		d, err := time.ParseDuration(f[1])
+		s.now = s.now.Add(d)
+		return err
+	case "app":
+		return s.app(f[1], f[2], f[3:])
+	case "remove":
+		s.add(events.App(f[1]), &events.AppRemoved{})
+	case "restart":
+		s.add(events.App(f[1]), &events.AppRestartRequested{Generation: s.v.Apps[f[1]].Generation + 1})
+	case "run":
+		app := f[1][:strings.LastIndexByte(f[1], '-')]
+		n := s.v.Nodes[f[2]]
+		s.admit(events.Move{App: app, Instance: f[1], SpecRev: s.v.Apps[app].SpecRev, To: n.ID, ToInc: n.Inc, Reason: events.ReasonSpecUpdate, Trigger: events.TriggerAutomatic})
+	case "fail":
+		app := f[1][:strings.LastIndexByte(f[1], '-')]
+		s.add(events.App(app), &events.InstanceFailed{Instance: f[1], Node: f[2], Detail: "exit status 1, 3 restarts used up"})
+	case "plan":
+		s.last = Make(s.v, s.loads, s.now)
+		s.print(s.last)
+	case "carry-out":
+		for _, d := range s.last.Moves {
+			s.admit(d.Move)
+		}
+		for _, p := range s.last.Pending {
+			if s.v.Apps[p.App].Pending == nil {
+				s.add(events.App(p.App), &events.PlacementInvalid{Instance: p.Instance, Code: p.Code, Missing: p.Missing})
+			}
+		}
+		for _, ok := range s.last.Satisfied {
+			s.add(events.App(ok.App), &events.PlacementSatisfied{})
+		}
+		s.last = Make(s.v, s.loads, s.now)
+		s.print(s.last)
+	case "ask":
+		return s.ask(f[1], f[2:])
+	case "balance":
+		p := Balance(s.v, f[1:], s.loads)
+		fmt.Fprintf(&s.out, "imbalance %.2f → %.2f\n", p.Before, p.After)
+		for _, m := range p.Moves {
+			fmt.Fprintf(&s.out, "%s %s → %s: %s\n", m.Instance, m.From, m.To, m.Why)
+		}
+	default:
+		return fmt.Errorf("no such command")
+	}
+	return nil
+}
+
+func (s *scene) app(name, mode string, keys []string) error {
+	a := spec.App{Name: name, Mode: spec.Mode(mode), Process: &spec.Process{Command: []string{"/bin/true"}}}
+	if n, ok := strings.CutPrefix(mode, "replicas="); ok {
+		count, err := strconv.Atoi(n)
+		if err != nil {
+			return err
+		}
+		a.Mode, a.Replicas = spec.Replicas, &count
+	}
+	old := s.v.Apps[name]
+	e := &events.AppApplied{SpecRev: 1, Generation: 1}
+	if old != nil {
+		e.SpecRev, e.Generation = old.SpecRev+1, old.Generation
+	}
+	for _, kv := range keys {
+		k, val, _ := strings.Cut(kv, "=")
+		list := strings.Split(val, ",")
+		switch k {
+		case "require":
+			a.Require = strings.Split(val, ";")
+		case "prefer":
+			for _, p := range list {
+				what, weight, _ := strings.Cut(p, ":")
+				w, err := strconv.Atoi(weight)
+				if err != nil {
+					return err
+				}
+				a.Prefer = append(a.Prefer, spec.Preference{Label: what, Weight: w})
+			}
+		case "on_nodes":
+			a.OnNodes = list
+		case "away":
+			a.AwayFromApp = list
+		case "cpu":
+			if err := a.Resources.CPU.UnmarshalText([]byte(val)); err != nil {
+				return err
+			}
+		case "mem":
+			if err := a.Resources.Memory.UnmarshalText([]byte(val)); err != nil {
+				return err
+			}
+		case "port":
+			p, err := strconv.Atoi(val)
+			if err != nil {
+				return err
+			}
+			a.Ports = map[string]int{"http": p}
+		case "on_invalid":
+			a.OnInvalid = val
+		case "on_isolation":
+			a.OnIsolation = val
+		case "generation":
+			e.Generation++
+		default:
+			return fmt.Errorf("no such key %s", k)
+		}
+	}
+	if err := a.Validate(); err != nil {
+		return err
+	}
+	e.Spec = a.WithDefaults()
+	s.add(events.App(name), e)
+	return nil
+}
+
+// admit stores a move from its admission to its end.
+func (s *scene) admit(m events.Move) {
+	m.Migration = fmt.Sprintf("m%d", s.v.Seq+1)
+	s.add(events.Cluster("test"), &events.PlanAdmitted{Plan: "p", Moves: []events.Move{m}})
+	a, agg := s.v.Apps[m.App], events.App(m.App)
+	s.add(agg, &events.MigrationStarted{Ref: m.Ref(), Kind: m.Kind(), SpecRev: m.SpecRev, Generation: a.Generation, FromInc: m.FromInc, ToInc: m.ToInc})
+	if a.Spec.Mode == spec.Singleton && m.To != "" {
+		s.add(agg, &events.LeadershipGranted{Ref: m.Ref(), Epoch: a.Epoch + 1, Node: m.To, Inc: m.ToInc})
+		s.add(agg, &events.LeadershipActivated{Ref: m.Ref(), Epoch: a.Epoch, Node: m.To, Inc: m.ToInc})
+	}
+	s.add(agg, &events.MigrationCompleted{Ref: m.Ref()})
+}
+
+func (s *scene) ask(app string, keys []string) error {
+	r := Request{App: app}
+	for _, kv := range keys {
+		switch k, val, _ := strings.Cut(kv, "="); k {
+		case "from":
+			r.From = val
+		case "to":
+			r.To = val
+		case "force":
+			r.Force = true
+		}
+	}
+	d, refused := One(s.v, s.loads, s.now, r)
+	switch {
+	case refused != nil:
+		fmt.Fprintf(&s.out, "%s: %s\n", refused.Code, strings.ReplaceAll(refused.Error(), "\n", "\n"))
+	case d.To == "":
+		fmt.Fprintf(&s.out, "%s is there already\n", d.Instance)
+	default:
+		fmt.Fprintf(&s.out, "move %s %s → %s\n", d.Instance, d.From, d.To)
+	}
+	return nil
+}
+
+func (s *scene) print(p Plan) {
+	if len(p.Moves)+len(p.Pending)+len(p.Satisfied) == 0 {
+		fmt.Fprintln(&s.out, "(nothing)")
+	}
+	for _, d := range p.Moves {
+		switch d.Kind() {
+		case events.KindPlace:
+			fmt.Fprintf(&s.out, "place %s on %s", d.Instance, d.To)
+		case events.KindStop:
+			fmt.Fprintf(&s.out, "stop %s on %s", d.Instance, d.From)
+		case events.KindInPlace:
+			fmt.Fprintf(&s.out, "restart %s on %s", d.Instance, d.To)
+		default:
+			fmt.Fprintf(&s.out, "move %s %s → %s", d.Instance, d.From, d.To)
+		}
+		fmt.Fprintf(&s.out, " (%s, %s, %s)", d.Reason, d.Trigger, d.Class)
+		if d.Why != "" {
+			fmt.Fprintf(&s.out, ": %s", d.Why)
+		}
+		fmt.Fprintln(&s.out)
+		refusals(&s.out, d.Refused)
+	}
+	for _, pd := range p.Pending {
+		fmt.Fprintf(&s.out, "pending %s (%s): %s\n", pd.Instance, pd.Code, pd.Reason)
+		refusals(&s.out, pd.Refused)
+	}
+	for _, ok := range p.Satisfied {
+		fmt.Fprintf(&s.out, "satisfied %s\n", ok.App)
+	}
+	if !p.Wake.IsZero() {
+		fmt.Fprintf(&s.out, "again in %s\n", p.Wake.Sub(s.now))
+	}
+}
+
+func refusals(out *bytes.Buffer, refused []events.Rejection) {
+	for _, r := range slices.Clone(refused) {
+		fmt.Fprintf(out, "  %s: %s\n", r.Node, r.Detail)
+	}
+}

@@ -1,0 +1,44 @@
+package placement
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+
+	"github.com/go-cluster/go-cluster/api"
+	"github.com/go-cluster/go-cluster/projections"
+)
+
+// What a point of each kind weighs. One instance more on a node costs as much as 25 points of preference gain.
+const (
+	scorePreference = 4
+	scoreInstance   = 100
+	scoreLoad       = 50 // of a fully loaded node
+)
+
+// score says how good a node is for the app among those that can take it; more is better.
+func score(u *usage, loads map[string]api.Load, a *projections.App, n *projections.Node) int64 {
+	s := int64(-scoreInstance * u.count[n.ID])
+	for _, p := range a.Spec.Prefer {
+		if prefers(p, n) {
+			s += int64(scorePreference * p.Weight)
+		}
+	}
+	l := loads[n.ID]
+	return s - int64(scoreLoad*max(l.CPU, l.Memory))
+}
+
+// better orders candidates: higher score first, then by node id so that equal ones are always taken in the same order.
+func better(x, y candidate) int {
+	if c := cmp.Compare(y.score, x.score); c != 0 {
+		return c
+	}
+	return cmp.Compare(x.node.ID, y.node.ID)
+}
+
+type candidate struct {
+	node  *projections.Node
+	score int64
+}
+
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -1,0 +1,279 @@
+package projections
+
+import (
+	"strings"
+	"time"
+
+	"github.com/go-cluster/go-cluster/events"
+)
+
+// Apply folds one stored message. It is total: every event of a known type is handled or deliberately ignored, an unknown type
+// is skipped, and a malformed one quarantines its aggregate.
+func (c *Cluster) Apply(m events.Message) {
+	e := &m.Event
+	c.Seq = e.Seq
+	if e.Stored.After(c.Time) {
+		c.Time = e.Stored
+	}
+	if m.Err != nil {
+		if at, err := events.ParseEventSubject(m.Err.Subject); err == nil {
+			c.Quarantined[at.Aggregate] = m.Err.Error()
+		}
+		return
+	}
+	head := c.Heads[e.Aggregate]
+	if e.Rev != head.Rev+1 || e.Prev != head.Hash {
+		c.Quarantined[e.Aggregate] = (&events.MalformedError{Seq: e.Seq, Reason: "it does not continue its aggregate: revision or hash of the predecessor is wrong"}).Error()
+	}
+	c.Heads[e.Aggregate] = events.Head{Seq: e.Seq, Rev: e.Rev, Hash: e.Hash}
+	if _, bad := c.Quarantined[e.Aggregate]; bad {
+		return
+	}
+	switch e.Aggregate.Kind {
+	case events.KindNode:
+		c.applyNode(e)
+	case events.KindApp:
+		c.applyApp(e)
+	case events.KindCluster:
+		c.applyCluster(e)
+	}
+	switch e.Data.(type) {
+	case *events.StepCompleted, *events.StepRequested, *events.LeadershipActivated, *events.RequestRefused, *events.MigrationStarted:
+	default:
+		c.Planned = e.Seq
+	}
+	c.remember(e)
+	c.Metrics.apply(c, e)
+}
+
+// remember keeps the outcome of the command that caused e.
+func (c *Cluster) remember(e *events.Event) {
+	id, ok := strings.CutPrefix(e.Cause, "cmd:")
+	if !ok {
+		return
+	}
+	if _, known := c.Commands[id]; known {
+		return // the first event of a command is its outcome
+	}
+	o := Outcome{Seq: e.Seq, Type: e.Type, Order: orderOf(e)}
+	o.Refused, _ = e.Data.(*events.RequestRefused)
+	c.Commands[id] = o
+	c.commands = append(c.commands, id)
+	if len(c.commands) > keepCommands {
+		delete(c.Commands, c.commands[0])
+		c.commands = c.commands[1:]
+	}
+}
+
+func orderOf(e *events.Event) string {
+	switch d := e.Data.(type) {
+	case *events.DrainStarted:
+		return d.Order
+	case *events.EvacuationStarted:
+		return d.Order
+	case *events.RebalanceTriggered:
+		return d.Order
+	case *events.PlanAdmitted:
+		if len(d.Moves) == 1 {
+			return d.Moves[0].Migration
+		}
+	case *events.CancelRequested:
+		return d.Migration
+	}
+	return ""
+}
+
+func (c *Cluster) node(id string) *Node {
+	n := c.Nodes[id]
+	if n == nil {
+		n = &Node{ID: id, Labels: map[string]string{}}
+		c.Nodes[id] = n
+	}
+	return n
+}
+
+func (c *Cluster) applyNode(e *events.Event) {
+	n := c.node(e.Aggregate.ID)
+	switch d := e.Data.(type) {
+	case *events.NodeJoined:
+		if n.Machine != "" && n.Machine != d.Machine {
+			n.Epochs = nil // another machine: what the old one had seen is void
+		}
+		n.Status, n.Inc, n.Machine, n.TTL, n.Facts, n.Epochs = StatusReady, d.Inc, d.Machine, d.TTL.D(), d.Facts, d.Epochs
+		n.Joined = causeOf(e)
+		for app, epoch := range d.Epochs {
+			if a := c.Apps[app]; a != nil && epoch > a.Epoch {
+				a.Epoch = epoch
+			}
+		}
+	case *events.NodeSuspected:
+		if n.Inc == d.Inc && n.Status == StatusReady {
+			n.Status, n.Suspected = StatusSuspected, causeOf(e)
+		}
+	case *events.NodeLost:
+		if n.Inc == d.Inc {
+			n.Status = StatusLost
+		}
+		c.loseIncarnation(e, d)
+	case *events.NodeLeft:
+		n.Status = StatusLeft
+		c.finishDrain(n, e, stateCancelled, nil)
+	case *events.NodeFactsUpdated:
+		n.Facts = d.Facts
+	case *events.NodeLabelsUpdated:
+		n.Labels, n.Labelled = d.After, causeOf(e)
+		if d.Declared != nil {
+			n.Declared = d.Declared
+		}
+	case *events.NodeCordoned:
+		n.Cordoned, n.Scheduled = true, causeOf(e)
+	case *events.NodeUncordoned:
+		n.Cordoned, n.Scheduled = false, causeOf(e)
+	case *events.DrainStarted:
+		n.Cordoned, n.Scheduled = true, causeOf(e)
+		n.Drain = &Drain{Order: d.Order, Node: n.ID, Timeout: d.Timeout.D(), Force: d.Force, DeleteLocal: d.DeleteLocal, Started: causeOf(e), State: stateOpen}
+		if d.Timeout > 0 {
+			n.Drain.Deadline = e.Stored.Add(d.Timeout.D())
+		}
+		c.Drains[d.Order] = n.Drain
+	case *events.DrainCompleted:
+		c.finishDrain(n, e, stateCompleted, nil)
+	case *events.DrainFailed:
+		c.finishDrain(n, e, stateFailed, d.Left)
+	case *events.DrainCancelled:
+		c.finishDrain(n, e, stateCancelled, nil)
+	}
+}
+
+// States of a standing order; the same words as on the wire.
+const (
+	stateOpen      = "open"
+	stateCompleted = "completed"
+	stateFailed    = "failed"
+	stateCancelled = "cancelled"
+)
+
+func (c *Cluster) finishDrain(n *Node, e *events.Event, state string, left []string) {
+	if n.Drain != nil {
+		n.Drain.State, n.Drain.Left = state, left
+		n.Drain, n.Scheduled = nil, causeOf(e)
+	}
+}
+
+// loseIncarnation ends everything that an incarnation ran. An instance that continues in isolation ends only when somebody
+// vouches for the machine, or when the machine itself has shown that nothing runs any more.
+func (c *Cluster) loseIncarnation(e *events.Event, d *events.NodeLost) {
+	for _, a := range c.Apps {
+		if d.Reason == events.LostSilent && !d.Confirmed && a.ContinuesInIsolation() {
+			continue
+		}
+		if a.Leader != nil && a.Leader.Inc == d.Inc {
+			a.Leader.Ended = true
+		}
+		for id, in := range a.Instances {
+			if in.Inc == d.Inc {
+				a.end(id, events.ReasonNodeLost, causeOf(e))
+			}
+		}
+	}
+}
+
+// ContinuesInIsolation says whether a silent node may still run the app's one active instance.
+func (a *App) ContinuesInIsolation() bool {
+	return a.Spec.Mode == "singleton" && a.Spec.OnIsolation == "continue"
+}
+
+func (a *App) end(id, reason string, by Cause) {
+	in := a.Instances[id]
+	delete(a.Instances, id)
+	if in != nil {
+		a.Ended[id] = Ending{Reason: reason, Node: in.Node, By: by}
+	}
+}
+
+func (c *Cluster) app(name string) *App {
+	a := c.Apps[name]
+	if a == nil {
+		a = &App{Name: name, Instances: map[string]*Instance{}, Open: map[string]*Migration{}, Ended: map[string]Ending{}, Backoff: map[string]Backoff{}}
+		for _, n := range c.Nodes { // an epoch that a node has seen is never granted again, even if the app is new here
+			a.Epoch = max(a.Epoch, n.Epochs[name])
+		}
+		c.Apps[name] = a
+	}
+	return a
+}
+
+func (c *Cluster) applyApp(e *events.Event) {
+	a := c.app(e.Aggregate.ID)
+	switch d := e.Data.(type) {
+	case *events.AppApplied:
+		if a.Removed || a.SpecRev == 0 || !SameRules(a.Spec, d.Spec) {
+			a.Ruled = causeOf(e)
+		}
+		if a.SpecRev > 0 && !a.Removed {
+			a.ScaledFrom = a.Desired()
+		} else {
+			a.ScaledFrom, a.Placed = 0, 0
+			a.Ended = map[string]Ending{}
+		}
+		if d.Generation != a.Generation {
+			a.Restarted = causeOf(e)
+			a.Backoff = map[string]Backoff{} // another program: what failed before says nothing
+		}
+		a.Spec, a.SpecRev, a.Generation, a.Removed, a.DeleteLocal = d.Spec, d.SpecRev, d.Generation, false, false
+		a.Applied = causeOf(e)
+	case *events.AppRemoved:
+		a.Removed, a.DeleteLocal, a.Applied, a.Pending = true, d.DeleteLocal, causeOf(e), nil
+	case *events.AppRestartRequested:
+		a.Generation, a.Restarted = d.Generation, causeOf(e)
+	case *events.PlacementInvalid:
+		a.Pending = &Pending{PlacementInvalid: *d, By: causeOf(e)}
+	case *events.PlacementSatisfied:
+		a.Pending = nil
+	case *events.InstanceUnhealthy:
+		if in := a.at(d.Instance, d.Node); in != nil {
+			in.Healthy, in.Detail, in.State, in.Since, in.Health = false, d.Detail, "starting", e.Stored, causeOf(e)
+		}
+	case *events.InstanceHealthy:
+		if in := a.at(d.Instance, d.Node); in != nil {
+			in.Healthy, in.Detail, in.State, in.Since, in.Health = true, "", "running", e.Stored, causeOf(e)
+		}
+	case *events.InstanceFailed:
+		if in := a.at(d.Instance, d.Node); in != nil {
+			in.Healthy, in.Detail, in.State, in.Since, in.Health = false, d.Detail, "failed", e.Stored, causeOf(e)
+			a.backOff(d.Node, e.Stored, d.Detail)
+		}
+	case *events.InstanceStopped:
+		if a.at(d.Instance, d.Node) != nil {
+			a.end(d.Instance, events.ReasonInstanceFailed, causeOf(e))
+		}
+	default:
+		c.applyMigration(a, e)
+	}
+}
+
+func (a *App) at(instance, node string) *Instance {
+	if in := a.Instances[instance]; in != nil && in.Node == node {
+		return in
+	}
+	return nil
+}
+
+// Back-off of an app from a node after failures there: 1 s doubling to 10 min; forgotten after half an hour without one.
+const (
+	backoffFirst  = time.Second
+	backoffMost   = 10 * time.Minute
+	backoffForget = 30 * time.Minute
+)
+
+func (a *App) backOff(node string, at time.Time, detail string) {
+	b := a.Backoff[node]
+	if at.Sub(b.Last) > backoffForget {
+		b.Failures = 0
+	}
+	wait := backoffMost
+	if b.Failures < 10 {
+		wait = min(backoffFirst<<b.Failures, backoffMost)
+	}
+	a.Backoff[node] = Backoff{Failures: b.Failures + 1, Until: at.Add(wait), Last: at, Detail: detail}
+}

@@ -1,0 +1,61 @@
+package projections
+
+import (
+	"github.com/go-cluster/go-cluster/events"
+	"github.com/go-cluster/go-cluster/spec"
+)
+
+func (c *Cluster) applyCluster(e *events.Event) {
+	switch d := e.Data.(type) {
+	case *events.PlanAdmitted:
+		for _, mv := range d.Moves {
+			c.admit(e, d, mv)
+		}
+	case *events.PolicyUpdated:
+		c.Policy, c.PolicyHash, c.PolicyBy = d.Policy.WithDefaults(), d.Hash, causeOf(e)
+	case *events.MovesFrozen:
+		c.Frozen[d.Source] = d.Why
+	case *events.MovesUnfrozen:
+		delete(c.Frozen, d.Source)
+	case *events.EvacuationStarted:
+		sel, err := spec.ParseSelector(d.Selector)
+		if err != nil {
+			c.Quarantined[e.Aggregate] = "evacuation with a selector that does not parse: " + err.Error()
+			return
+		}
+		ev := &Evacuation{Order: d.Order, Selector: sel, Text: d.Selector, Started: causeOf(e), State: stateOpen}
+		if d.Timeout > 0 {
+			ev.Deadline = e.Stored.Add(d.Timeout.D())
+		}
+		c.Evacuations[d.Order] = ev
+	case *events.EvacuationCompleted:
+		if ev := c.Evacuations[d.Order]; ev != nil {
+			ev.State, ev.Left = stateCompleted, d.Left
+			if d.TimedOut {
+				ev.State = stateFailed
+			}
+		}
+	case *events.RebalanceTriggered:
+		c.Rebalances[d.Order] = &Rebalance{RebalanceTriggered: *d, Started: causeOf(e), Admitted: map[string]string{}, Completed: len(d.Moves) == 0}
+	case *events.RebalanceCompleted:
+		if r := c.Rebalances[d.Order]; r != nil {
+			r.Completed = true
+		}
+	}
+}
+
+func (c *Cluster) admit(e *events.Event, p *events.PlanAdmitted, mv events.Move) {
+	m := &Migration{Move: mv, Plan: p.Plan, Admitted: causeOf(e), Status: MigrationPlanned, Kind: mv.Kind(), Orderer: mv.Order}
+	m.note(e, "", "", "")
+	c.Migrations[mv.Migration] = m
+	c.app(mv.App).Open[mv.Migration] = m
+	if r := c.Rebalances[mv.Order]; r != nil {
+		r.Admitted[mv.Instance] = mv.Migration
+	}
+}
+
+func (m *Migration) note(e *events.Event, step, node, detail string) {
+	if len(m.History) < keepHistory {
+		m.History = append(m.History, Happening{Seq: e.Seq, At: e.Stored, Event: e.Type, Step: step, Node: node, Detail: detail})
+	}
+}

@@ -1,0 +1,267 @@
+package projections
+
+import (
+	"github.com/go-cluster/go-cluster/events"
+	"github.com/go-cluster/go-cluster/spec"
+)
+
+// applyMigration folds what the migrator says of a migration and its effect on the instance it moves.
+func (c *Cluster) applyMigration(a *App, e *events.Event) {
+	switch d := e.Data.(type) {
+	case *events.MigrationStarted:
+		if m := a.Open[d.Migration]; m != nil {
+			m.Status, m.Started, m.Generation = MigrationRunning, causeOf(e), d.Generation
+			m.order(e, d.Next)
+			m.note(e, stepOf(d.Next), nodeOf(d.Next), "")
+			c.instanceBegins(a, m, e)
+		}
+	case *events.StepRequested:
+		if m := a.Open[d.Migration]; m != nil {
+			m.order(e, d.Next)
+			m.note(e, stepOf(d.Next), nodeOf(d.Next), d.Why)
+		}
+	case *events.StepCompleted:
+		if m := a.Open[d.Migration]; m != nil {
+			m.note(e, string(d.Step), d.Node, "")
+			c.stepDone(a, m, d)
+			m.order(e, d.Next)
+		}
+	case *events.StepFailed:
+		if m := a.Open[d.Migration]; m != nil {
+			m.note(e, string(d.Step), d.Node, d.Detail)
+			if m.Failure == nil {
+				m.Failure, m.BadNode = d, d.Node
+			}
+			if d.Result != nil && d.Result.Released && a.Leader != nil && a.Leader.Node == d.Node {
+				a.Leader.Ended = true
+			}
+			m.order(e, d.Next)
+		}
+	case *events.StepTimedOut:
+		if m := a.Open[d.Migration]; m != nil {
+			m.note(e, string(d.Step), d.Node, "no report within its time")
+			if m.Failure == nil {
+				m.Failure = &events.StepFailed{Ref: d.Ref, Step: d.Step, Node: d.Node, OrderSeq: d.OrderSeq, Code: "step_timed_out",
+					Detail: string(d.Step) + " on " + d.Node + ": no report within its time"}
+				m.BadNode = d.Node
+			}
+			m.order(e, d.Next)
+		}
+	case *events.LeadershipGranted:
+		a.Epoch = max(a.Epoch, d.Epoch)
+		a.Leader = &Leader{Epoch: d.Epoch, Node: d.Node, Inc: d.Inc}
+		if m := a.Open[d.Migration]; m != nil {
+			m.note(e, "grant", d.Node, "")
+			m.Granted = d.Epoch
+			m.Committed = m.Committed || !d.Undo
+			m.Undoing = d.Undo
+			m.order(e, d.Next)
+			in := a.place(m.Instance, d.Node, d.Inc, e)
+			in.Role, in.State, in.Healthy = "active", "starting", false
+			if !d.Undo {
+				in.Generation, in.SpecRev = m.Generation, m.SpecRev
+			}
+		}
+	case *events.LeadershipActivated:
+		if a.Leader != nil && a.Leader.Epoch == d.Epoch {
+			a.Leader.Activated = true
+		}
+		if m := a.Open[d.Migration]; m != nil {
+			m.note(e, "activate", d.Node, "")
+			m.order(e, d.Next)
+		}
+	case *events.LeadershipReleased:
+		if a.Leader != nil && a.Leader.Epoch == d.Epoch {
+			a.Leader.Ended = true
+		}
+		if m := a.Open[d.Migration]; m != nil {
+			m.note(e, "release", d.Node, d.Why)
+			m.order(e, nil)
+			return
+		}
+		for id, in := range a.Instances {
+			if in.Inc == d.Inc && in.Role == "active" {
+				a.end(id, events.ReasonInstanceFailed, causeOf(e))
+			}
+		}
+	case *events.MigrationCompleted:
+		if m := a.Open[d.Migration]; m != nil {
+			m.note(e, string(d.Step), "", "")
+			m.Result = orResult(d.Result, m.Result)
+			c.instanceArrives(a, m, e)
+			c.close(a, m, e, MigrationCompleted, "", "", "")
+		}
+	case *events.MigrationFailed:
+		if m := a.Open[d.Migration]; m != nil {
+			m.note(e, "", d.BadNode, d.Detail)
+			c.instanceReturns(a, m, d, e)
+			if d.BadNode != "" {
+				a.backOff(d.BadNode, e.Stored, d.Detail)
+			}
+			status := MigrationFailed
+			if d.Code == "cancelled" {
+				status = MigrationCancelled
+			}
+			c.close(a, m, e, status, d.Code, d.Detail, d.Left)
+		}
+	case *events.CancelRequested:
+		if m := a.Open[d.Migration]; m != nil && m.Cancel == nil {
+			m.Cancel = d
+			m.note(e, "", "", d.Why)
+		}
+	}
+}
+
+func (m *Migration) order(e *events.Event, n *events.Next) {
+	if n == nil {
+		m.Order = nil
+		return
+	}
+	m.Order = &Order{Next: *n, Seq: e.Seq, At: e.Stored, Deadline: e.Stored.Add(n.Timeout.D()), EventID: e.ID}
+	if n.Undo {
+		m.Undoing = true
+	}
+	if n.Step == events.StepStepDown && !n.Undo {
+		m.GapOpened = true
+	}
+}
+
+// instanceBegins shows the instance of a first placement, or of a stop, from the start of its migration on.
+func (c *Cluster) instanceBegins(a *App, m *Migration, e *events.Event) {
+	switch m.Kind {
+	case events.KindPlace:
+		in := a.place(m.Instance, m.To, m.ToInc, e)
+		in.State, in.Generation, in.SpecRev = "assigned", m.Generation, m.SpecRev
+	case events.KindStop:
+		if in := a.Instances[m.Instance]; in != nil {
+			in.State = "stopping"
+		}
+	}
+}
+
+func (c *Cluster) stepDone(a *App, m *Migration, d *events.StepCompleted) {
+	m.Result = orResult(d.Result, m.Result)
+	in := a.Instances[m.Instance]
+	switch d.Step {
+	case events.StepPrepare:
+		if in != nil && m.Kind == events.KindPlace {
+			in.State = "ready"
+		}
+	case events.StepStart:
+		m.Committed = true
+	case events.StepActivate:
+		if in != nil && in.Node == d.Node {
+			in.State, in.Healthy = "running", true
+			in.reached(c, d.Result)
+		}
+	}
+}
+
+// instanceArrives puts the instance where its completed migration took it.
+func (c *Cluster) instanceArrives(a *App, m *Migration, e *events.Event) {
+	if m.Kind == events.KindStop {
+		delete(a.Instances, m.Instance)
+		delete(a.Ended, m.Instance)
+		if a.Leader != nil && a.Leader.Inc == m.FromInc {
+			a.Leader.Ended = true
+		}
+		return
+	}
+	in := a.place(m.Instance, m.To, m.ToInc, e)
+	in.State, in.Healthy, in.Detail, in.Generation, in.SpecRev, in.MovedAt = "running", true, "", m.Generation, m.SpecRev, e.Stored
+	in.reached(c, m.Result)
+	delete(a.Ended, m.Instance)
+	a.Placed++
+}
+
+func (in *Instance) reached(c *Cluster, r *events.Result) {
+	if n := c.Nodes[in.Node]; n != nil {
+		in.Address = n.Facts.Address
+	}
+	if r != nil && len(r.Ports) > 0 {
+		in.Ports = r.Ports
+	}
+}
+
+// instanceReturns puts the instance where a failed migration left it.
+func (c *Cluster) instanceReturns(a *App, m *Migration, d *events.MigrationFailed, e *events.Event) {
+	in := a.Instances[m.Instance]
+	switch d.Left {
+	case events.LeftNowhere:
+		if in != nil {
+			reason := events.ReasonInstanceFailed
+			if d.Code == "node_lost" {
+				reason = events.ReasonNodeLost
+			}
+			if e0, ok := a.Ended[m.Instance]; ok && m.Kind == events.KindPlace {
+				a.Ended[m.Instance] = e0 // a failed placement keeps the first reason for it
+				delete(a.Instances, m.Instance)
+			} else if m.Kind == events.KindPlace {
+				delete(a.Instances, m.Instance)
+			} else {
+				a.end(m.Instance, reason, causeOf(e))
+			}
+		}
+	case events.LeftAtTarget:
+		c.instanceArrives(a, m, e)
+	case events.LeftAtSource:
+		if in != nil && m.From != "" && m.Kind != events.KindPlace {
+			in.Node, in.Inc = m.From, m.FromInc
+			if in.State == "stopping" || m.Granted > 0 {
+				in.State, in.Healthy = "running", true
+			}
+		}
+	}
+}
+
+// place returns the instance, made if need be, on the node.
+func (a *App) place(id, node, inc string, e *events.Event) *Instance {
+	in := a.Instances[id]
+	if in == nil {
+		in = &Instance{ID: id, App: a.Name}
+		a.Instances[id] = in
+	}
+	if in.Node != node || in.Inc != inc {
+		in.Ports, in.Address = nil, ""
+	}
+	in.Node, in.Inc, in.Since = node, inc, e.Stored
+	if in.Role = "member"; a.Spec.Mode == spec.Singleton {
+		in.Role = "active"
+	}
+	return in
+}
+
+func (c *Cluster) close(a *App, m *Migration, e *events.Event, status, code, detail, left string) {
+	m.Status, m.Code, m.Detail, m.Left, m.Order = status, code, detail, left, nil
+	m.EndedAt, m.Took = e.Stored, e.Stored.Sub(m.Admitted.At)
+	if m.Started.Seq > 0 {
+		m.Took = e.Stored.Sub(m.Started.At)
+	}
+	delete(a.Open, m.Migration)
+	c.ended = append(c.ended, m.Migration)
+	if len(c.ended) > keepEnded {
+		delete(c.Migrations, c.ended[0])
+		c.ended = c.ended[1:]
+	}
+}
+
+func orResult(a, b *events.Result) *events.Result {
+	if a == nil || (a.Ports == nil && b != nil && b.Ports != nil) {
+		return b
+	}
+	return a
+}
+
+func stepOf(n *events.Next) string {
+	if n == nil {
+		return ""
+	}
+	return string(n.Step)
+}
+
+func nodeOf(n *events.Next) string {
+	if n == nil {
+		return ""
+	}
+	return n.Node
+}

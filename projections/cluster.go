@@ -1,0 +1,276 @@
+package projections
+
+import (
+	"time"
+
+	"github.com/go-cluster/go-cluster/events"
+	"github.com/go-cluster/go-cluster/spec"
+)
+
+// Cluster is the state of one cluster after the event with sequence Seq. It is not safe for concurrent use; see Replica.
+// Callers read it and never change it.
+type Cluster struct {
+	Name string
+	Seq  uint64    // of the last event folded, malformed ones included
+	Time time.Time // greatest stored time so far
+	// Planned is the sequence of the last event that can change what a plan says; steps of migrations under way cannot.
+	Planned uint64
+
+	Nodes       map[string]*Node
+	Apps        map[string]*App
+	Migrations  map[string]*Migration // open ones, and the latest keepEnded ended ones
+	Evacuations map[string]*Evacuation
+	Rebalances  map[string]*Rebalance
+	Drains      map[string]*Drain // by order, open and ended
+
+	Policy     spec.Policy
+	PolicyHash string
+	PolicyBy   Cause
+	Frozen     map[string]string // source → why
+
+	Commands map[string]Outcome // by command id: the latest keepCommands
+	commands []string           // ids in order of arrival
+
+	Heads       map[events.Aggregate]events.Head
+	Quarantined map[events.Aggregate]string // why; such an aggregate is followed and never appended to
+	ended       []string                    // ids of ended migrations, oldest first
+	Metrics     *Metrics
+}
+
+// What is remembered of the past; older entries are forgotten in log order, so equal logs still make equal folds.
+const (
+	keepEnded    = 2000
+	keepCommands = 20000
+	keepHistory  = 64 // events of one migration
+)
+
+// NewCluster returns the state before the first event.
+func NewCluster(name string) *Cluster {
+	return &Cluster{
+		Name: name, Nodes: map[string]*Node{}, Apps: map[string]*App{}, Migrations: map[string]*Migration{},
+		Evacuations: map[string]*Evacuation{}, Rebalances: map[string]*Rebalance{}, Drains: map[string]*Drain{},
+		Policy: spec.Policy{}.WithDefaults(), PolicyHash: events.HashPolicy(spec.Policy{}.WithDefaults()), Frozen: map[string]string{},
+		Commands: map[string]Outcome{}, Heads: map[events.Aggregate]events.Head{}, Quarantined: map[events.Aggregate]string{},
+		Metrics: NewMetrics(),
+	}
+}
+
+// Cause points at the event that something rests on.
+type Cause struct {
+	ID          string
+	Seq         uint64
+	Correlation string
+	Actor       string
+	At          time.Time
+}
+
+func causeOf(e *events.Event) Cause {
+	return Cause{ID: e.ID, Seq: e.Seq, Correlation: e.Correlation, Actor: e.Actor, At: e.Stored}
+}
+
+// Status of a node in the fold.
+const (
+	StatusReady     = "ready"
+	StatusSuspected = "suspected"
+	StatusLost      = "lost"
+	StatusLeft      = "left"
+)
+
+// Node is a node as the log knows it; its load and health travel in its lease.
+type Node struct {
+	ID       string
+	Status   string
+	Inc      string // incarnation that joined last
+	Machine  string
+	TTL      time.Duration
+	Facts    events.Facts
+	Labels   map[string]string
+	Declared map[string]string // the agent's last declared labels
+	Cordoned bool
+	Drain    *Drain // open drain
+	Epochs   map[string]uint64
+
+	Joined    Cause // last joined
+	Labelled  Cause // last labels.updated
+	Scheduled Cause // last cordon, uncordon or drain event
+	Suspected Cause
+}
+
+// Draining says whether everything is to leave the node.
+func (n *Node) Draining() bool { return n.Drain != nil }
+
+// Drain is one drain of one node.
+type Drain struct {
+	Order       string
+	Node        string
+	Timeout     time.Duration
+	Deadline    time.Time // zero: none
+	Force       bool
+	DeleteLocal bool
+	Started     Cause
+	State       string // api.Order…
+	Left        []string
+}
+
+// App is an app as declared and as it stands.
+type App struct {
+	Name        string
+	Spec        spec.App
+	SpecRev     uint64
+	Generation  uint64 // instances with a smaller one are replaced
+	Removed     bool
+	DeleteLocal bool // of the removal
+	Epoch       uint64
+	Leader      *Leader // last grant; nil before the first
+	Instances   map[string]*Instance
+	Open        map[string]*Migration // admitted and not ended, by id
+	Ended       map[string]Ending     // by instance: why it is not there any more
+	Pending     *Pending
+	Backoff     map[string]Backoff // by node
+	Placed      int                // instances ever placed: tells a first placement from scaling
+
+	Applied    Cause // last spec event
+	Ruled      Cause // last spec event that changed the rules for where it may run
+	Restarted  Cause // last event that raised Generation
+	ScaledFrom int   // desired instances before the last spec event
+}
+
+// Leader is the holder of an app's newest epoch.
+type Leader struct {
+	Epoch     uint64
+	Node      string
+	Inc       string
+	Activated bool
+	Ended     bool // released, or its incarnation is lost: the next grant needs no waiting
+}
+
+// Instance is one instance where it is placed. During a move it stays at the source until the commit.
+type Instance struct {
+	ID         string
+	App        string
+	Node       string
+	Inc        string
+	Role       string // api.Role…
+	State      string // api.Instance…
+	Healthy    bool
+	Detail     string
+	Generation uint64
+	SpecRev    uint64
+	Address    string
+	Ports      map[string]int
+	Since      time.Time
+	Health     Cause // last health event
+	MovedAt    time.Time
+}
+
+// Ending is why an instance is no more.
+type Ending struct {
+	Reason string // events.Reason…
+	Node   string // where it was
+	By     Cause
+}
+
+// Pending is an open episode without a place to go.
+type Pending struct {
+	events.PlacementInvalid
+	By Cause
+}
+
+// Backoff keeps automatic planning off a node where the app failed.
+type Backoff struct {
+	Failures int
+	Until    time.Time
+	Last     time.Time
+	Detail   string
+}
+
+// Status of a migration in the fold.
+const (
+	MigrationPlanned   = "planned" // admitted, not started
+	MigrationRunning   = "running"
+	MigrationCompleted = "completed"
+	MigrationFailed    = "failed"
+	MigrationCancelled = "cancelled"
+)
+
+// Migration is one admitted move and how far it is.
+type Migration struct {
+	events.Move
+	Plan     string
+	Admitted Cause
+	Status   string
+
+	Kind       string
+	Generation uint64
+	Started    Cause
+	Order      *Order // the open step; nil when none is open
+	Orderer    string // standing order that the move belongs to
+	Undoing    bool
+	GapOpened  bool // step-down was ordered: undo needs a grant
+	Committed  bool // granted to the target, or the target of a pool move serves
+	Granted    uint64
+	Result     *events.Result // of the target
+
+	Cancel  *events.CancelRequested
+	Failure *events.StepFailed // the failure that is being undone
+	BadNode string
+
+	History []Happening
+	EndedAt time.Time
+	Took    time.Duration
+	Code    string
+	Detail  string
+	Left    string
+}
+
+// Ended says whether the migration is over.
+func (m *Migration) Ended() bool {
+	return m.Status == MigrationCompleted || m.Status == MigrationFailed || m.Status == MigrationCancelled
+}
+
+// Order is an ordered step. Its Seq is the sequence of the event that ordered it.
+type Order struct {
+	events.Next
+	Seq      uint64
+	At       time.Time
+	Deadline time.Time
+	EventID  string
+}
+
+// Happening is one event of a migration, for showing.
+type Happening struct {
+	Seq    uint64
+	At     time.Time
+	Event  events.Type
+	Step   string
+	Node   string
+	Detail string
+}
+
+// Evacuation is a standing order over every node that matches.
+type Evacuation struct {
+	Order    string
+	Selector spec.Selector
+	Text     string
+	Deadline time.Time
+	Started  Cause
+	State    string
+	Left     []string
+}
+
+// Rebalance is a proposal and its fate.
+type Rebalance struct {
+	events.RebalanceTriggered
+	Started   Cause
+	Completed bool
+	Admitted  map[string]string // instance → migration
+	Dropped   map[string]bool   // proposals that the planner found stale
+}
+
+// Outcome is what became of a command.
+type Outcome struct {
+	Seq     uint64
+	Type    events.Type
+	Refused *events.RequestRefused
+	Order   string
+}

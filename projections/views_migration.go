@@ -1,0 +1,66 @@
+package projections
+
+import (
+	"time"
+
+	"github.com/go-cluster/go-cluster/api"
+)
+
+// MigrationView is one row of `migration list`, for open and ended ones. The duration of an open one is as of the fold's time.
+func MigrationView(c *Cluster, m *Migration) api.MigrationView {
+	v := api.MigrationView{
+		ID: m.Migration, App: m.App, Instance: m.Instance, FromNode: m.From, ToNode: m.To, Reason: m.Reason, Trigger: m.Trigger,
+		Status: m.Status, Step: m.step(), Detail: m.Detail,
+	}
+	if m.Started.Seq > 0 {
+		started := m.Started.At
+		v.Started = &started
+	}
+	switch {
+	case m.Ended():
+		v.DurationMS = m.Took.Milliseconds()
+	case m.Started.Seq > 0:
+		v.DurationMS = max(0, c.Time.Sub(m.Started.At)).Milliseconds()
+	}
+	if v.Detail == "" && m.Failure != nil {
+		v.Detail = m.Failure.Detail // it is on its way back because of this
+	}
+	return v
+}
+
+// step is the one under way, or the last one there was.
+func (m *Migration) step() string {
+	if m.Order != nil {
+		return string(m.Order.Step)
+	}
+	for i := len(m.History) - 1; i >= 0; i-- {
+		if s := m.History[i].Step; s != "" {
+			return s
+		}
+	}
+	return ""
+}
+
+// MigrationDetail is `migration show`.
+func MigrationDetail(c *Cluster, m *Migration) api.MigrationDetail {
+	d := api.MigrationDetail{MigrationView: MigrationView(c, m), Order: m.Orderer, Correlation: m.Move.Correlation, Steps: []api.StepView{}}
+	for _, h := range m.History {
+		s := api.StepView{Seq: h.Seq, At: h.At, Event: string(h.Event), Step: h.Step, Node: h.Node, Detail: h.Detail}
+		if m.Started.Seq > 0 && h.Seq > m.Started.Seq {
+			s.OffsetMS = max(time.Duration(0), h.At.Sub(m.Started.At)).Milliseconds()
+		}
+		d.Steps = append(d.Steps, s)
+	}
+	return d
+}
+
+// MigrationViews lists migrations in the order of admission: of one app, of one node as either end, or all.
+func MigrationViews(c *Cluster, app, node string) []api.MigrationView {
+	out := []api.MigrationView{}
+	for _, m := range c.SortedMigrations() {
+		if (app == "" || m.App == app) && (node == "" || m.From == node || m.To == node) {
+			out = append(out, MigrationView(c, m))
+		}
+	}
+	return out
+}

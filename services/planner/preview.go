@@ -1,0 +1,130 @@
+package planner
+
+import (
+	"context"
+	"maps"
+
+	"github.com/go-cluster/go-cluster/api"
+	"github.com/go-cluster/go-cluster/placement"
+	"github.com/go-cluster/go-cluster/projections"
+	"github.com/go-cluster/go-cluster/spec"
+	"github.com/go-cluster/go-cluster/transport"
+)
+
+// preview plans on the state as a change would make it, with the code that plans for real.
+func (s *Service) preview(ctx context.Context, r *transport.Request) (any, error) {
+	req, err := transport.Decode[api.PreviewRequest](r)
+	if err != nil {
+		return nil, err
+	}
+	out := api.PreviewReply{Moves: []api.PlannedMove{}, Pending: []api.PendingView{}, NewlyPending: []string{}}
+	return &out, s.Question(ctx, r, func(v *projections.Cluster) error {
+		out.Seq = v.Seq
+		if req.Move != nil {
+			return s.previewMove(v, req.Move, &out)
+		}
+		what, err := supposed(v, req)
+		if err != nil {
+			return err
+		}
+		plan := placement.Make(what, s.Seen.Loads(), s.now(v))
+		for _, d := range plan.Moves {
+			out.Moves = append(out.Moves, planned(d))
+		}
+		for _, p := range plan.Pending {
+			out.Pending = append(out.Pending, api.PendingView{App: p.App, Instance: p.Instance, Code: p.Code, Reason: p.Reason, Rejections: p.Refused})
+			if a := v.Apps[p.App]; a == nil || a.Pending == nil {
+				out.NewlyPending = append(out.NewlyPending, p.App)
+			}
+		}
+		return nil
+	})
+}
+
+func (s *Service) previewMove(v *projections.Cluster, m *api.MoveRequest, out *api.PreviewReply) error {
+	d, refusal := placement.One(v, s.Seen.Loads(), s.now(v), placement.Request{App: m.App, From: m.From, To: m.To, Force: m.Force})
+	if refusal != nil {
+		return refusal
+	}
+	if d.To != "" {
+		out.Moves = append(out.Moves, planned(d))
+	}
+	return nil
+}
+
+func planned(d placement.Decision) api.PlannedMove {
+	return api.PlannedMove{App: d.App, Instance: d.Instance, From: d.From, To: d.To, Reason: d.Reason, Class: d.Class, Why: d.Why, Score: d.Score}
+}
+
+// supposed returns the state with one change made to it; v itself stays as it is.
+func supposed(v *projections.Cluster, req api.PreviewRequest) (*projections.Cluster, error) {
+	w := *v
+	w.Nodes, w.Apps, w.Evacuations = maps.Clone(v.Nodes), maps.Clone(v.Apps), maps.Clone(v.Evacuations)
+	// What the change would store comes after everything that is stored: it is the newest cause.
+	next := projections.Cause{ID: "preview", Seq: v.Seq + 1}
+	node := func(id string) (*projections.Node, error) {
+		n := v.Nodes[id]
+		if n == nil {
+			return nil, api.Refuse(api.CodeNotFound, "no node %s", id)
+		}
+		c := *n
+		w.Nodes[id] = &c
+		return &c, nil
+	}
+	switch {
+	case req.Label != nil:
+		n, err := node(req.Label.Node)
+		if err != nil {
+			return nil, err
+		}
+		n.Labels, n.Labelled = spec.LabelChange{Set: req.Label.Set, Remove: req.Label.Remove}.Apply(n.Labels), next
+	case req.Drain != nil:
+		for _, id := range req.Drain.Nodes {
+			n, err := node(id)
+			if err != nil {
+				return nil, err
+			}
+			n.Cordoned, n.Drain = true, &projections.Drain{Order: "preview", Node: id, State: api.OrderOpen, Started: next, DeleteLocal: req.Drain.DeleteLocal}
+		}
+	case req.Evacuate != nil:
+		sel, err := spec.ParseSelector(req.Evacuate.Selector)
+		if err != nil {
+			return nil, &api.Error{Code: api.CodeInvalid, Field: "selector", Detail: "evacuate: " + err.Error()}
+		}
+		w.Evacuations["preview"] = &projections.Evacuation{Order: "preview", Selector: sel, Text: req.Evacuate.Selector, State: api.OrderOpen, Started: next}
+	case req.Uncordon != nil:
+		n, err := node(req.Uncordon.Node)
+		if err != nil {
+			return nil, err
+		}
+		n.Cordoned = false
+	case req.Apply != nil:
+		return suppose(&w, req.Apply.Spec, next)
+	default:
+		return nil, &api.Error{Code: api.CodeInvalid, Detail: "preview: say what to preview"}
+	}
+	return &w, nil
+}
+
+func suppose(w *projections.Cluster, want spec.App, next projections.Cause) (*projections.Cluster, error) {
+	want = want.WithDefaults()
+	c := projections.App{Name: want.Name}
+	if a := w.Apps[want.Name]; a != nil {
+		c = *a
+	}
+	if c.SpecRev > 0 && !c.Removed {
+		c.ScaledFrom = c.Desired()
+		if c.Spec.ProcessHash() != want.ProcessHash() {
+			c.Generation++
+			c.Restarted = next
+		}
+		if !projections.SameRules(c.Spec, want) {
+			c.Ruled = next
+		}
+	} else {
+		c.Ruled, c.Restarted, c.Generation = next, next, c.Generation+1
+	}
+	c.Spec, c.SpecRev, c.Removed, c.Applied = want, c.SpecRev+1, false, next
+	w.Apps[want.Name] = &c
+	return w, nil
+}

@@ -1,0 +1,202 @@
+package planner
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"github.com/go-cluster/go-cluster/api"
+	"github.com/go-cluster/go-cluster/placement"
+	"github.com/go-cluster/go-cluster/projections"
+	"github.com/go-cluster/go-cluster/transport"
+)
+
+func (s *Service) listApps(ctx context.Context, r *transport.Request) (any, error) {
+	out := []api.AppView{}
+	return &out, s.Question(ctx, r, func(v *projections.Cluster) error {
+		for _, a := range v.SortedApps() {
+			out = append(out, projections.AppView(v, a))
+		}
+		return nil
+	})
+}
+
+func (s *Service) showApp(ctx context.Context, r *transport.Request) (any, error) {
+	req, err := transport.Decode[api.AppRequest](r)
+	if err != nil {
+		return nil, err
+	}
+	var out api.AppDetail
+	return &out, s.Question(ctx, r, func(v *projections.Cluster) error {
+		a := v.Apps[req.App]
+		if a == nil || !a.Exists() {
+			return api.Refuse(api.CodeNotFound, "app %s: no such app", req.App)
+		}
+		out = projections.AppDetail(v, a)
+		if a.Pending != nil { // as of now, with every node and not only those that the event had room for
+			for _, p := range placement.Make(v, s.Seen.Loads(), s.now(v)).Pending {
+				if p.App == a.Name {
+					out.Pending, out.Why = p.Refused, p.Reason
+				}
+			}
+		}
+		return nil
+	})
+}
+
+func (s *Service) listMigrations(ctx context.Context, r *transport.Request) (any, error) {
+	req, err := transport.Decode[api.ListRequest](r)
+	if err != nil {
+		return nil, err
+	}
+	out := []api.MigrationView{}
+	return &out, s.Question(ctx, r, func(v *projections.Cluster) error {
+		for _, m := range v.SortedMigrations() {
+			if (req.App == "" || m.App == req.App) && (req.Node == "" || m.From == req.Node || m.To == req.Node) {
+				out = append(out, projections.MigrationView(v, m))
+			}
+		}
+		return nil
+	})
+}
+
+func (s *Service) showMigration(ctx context.Context, r *transport.Request) (any, error) {
+	req, err := transport.Decode[api.MigrationRequest](r)
+	if err != nil {
+		return nil, err
+	}
+	var out api.MigrationDetail
+	return &out, s.Question(ctx, r, func(v *projections.Cluster) error {
+		m := v.Migrations[req.Migration]
+		if m == nil {
+			return api.Refuse(api.CodeNotFound, "migration %s: no such migration", req.Migration)
+		}
+		out = projections.MigrationDetail(v, m)
+		return nil
+	})
+}
+
+// enforced names the guardrails that this version judges; the others are stored and shown.
+var enforced = []string{"freeze"}
+
+func (s *Service) showPolicy(ctx context.Context, r *transport.Request) (any, error) {
+	var out api.PolicyReply
+	return &out, s.Question(ctx, r, func(v *projections.Cluster) error {
+		out = api.PolicyReply{Policy: v.Policy, Hash: v.PolicyHash, Seq: v.PolicyBy.Seq, By: v.PolicyBy.Actor, Frozen: map[string]string{}, Enforce: enforced}
+		for source, why := range v.Frozen {
+			out.Frozen[source] = why
+		}
+		return nil
+	})
+}
+
+// stable says whether a node has settled: nothing is planned for it, nothing open touches it, everything on it is well.
+func (s *Service) stable(ctx context.Context, r *transport.Request) (any, error) {
+	req, err := transport.Decode[api.StableRequest](r)
+	if err != nil {
+		return nil, err
+	}
+	var out api.StableReply
+	return &out, s.Question(ctx, r, func(v *projections.Cluster) error {
+		n := v.Nodes[req.Node]
+		if n == nil {
+			return api.Refuse(api.CodeNotFound, "wait-stable: no node %s", req.Node)
+		}
+		out = api.StableReply{Seq: v.Seq, Waiting: []string{}}
+		wait := func(format string, args ...any) { out.Waiting = append(out.Waiting, fmt.Sprintf(format, args...)) }
+		if n.Status != projections.StatusReady {
+			wait("%s is %s", n.ID, n.Status)
+		}
+		for _, d := range placement.Make(v, s.Seen.Loads(), s.now(v)).Moves {
+			if d.From == n.ID || d.To == n.ID {
+				wait("%s is to move (%s)", d.Instance, d.Reason)
+			}
+		}
+		for _, a := range v.SortedApps() {
+			for _, m := range a.SortedOpen() {
+				if m.From == n.ID || m.To == n.ID {
+					wait("migration %s of %s is open", m.Migration, m.Instance)
+				}
+			}
+		}
+		for _, in := range v.On(n.ID) {
+			if !in.Healthy {
+				wait("%s is %s", in.ID, in.State)
+			}
+		}
+		out.Stable = len(out.Waiting) == 0
+		return nil
+	})
+}
+
+// order reports the progress of a drain, an evacuation, a rebalance or a single migration.
+func (s *Service) order(ctx context.Context, r *transport.Request) (any, error) {
+	req, err := transport.Decode[api.OrderRequest](r)
+	if err != nil {
+		return nil, err
+	}
+	var out api.OrderReply
+	return &out, s.Question(ctx, r, func(v *projections.Cluster) error {
+		out = api.OrderReply{Order: req.Order, Seq: v.Seq, Migrations: []api.MigrationView{}, Left: []string{}, Stuck: []api.PendingView{}}
+		if !describe(v, req.Order, &out) {
+			return api.Refuse(api.CodeNotFound, "order %s: no such drain, evacuation, rebalance or migration", req.Order)
+		}
+		for _, m := range v.SortedMigrations() {
+			if m.Orderer == req.Order || m.Migration == req.Order {
+				out.Migrations = append(out.Migrations, projections.MigrationView(v, m))
+			}
+		}
+		if out.State != api.OrderOpen || len(out.Left) == 0 {
+			return nil
+		}
+		for _, p := range placement.Make(v, s.Seen.Loads(), s.now(v)).Pending {
+			if slices.Contains(out.Left, p.Instance) {
+				out.Stuck = append(out.Stuck, api.PendingView{App: p.App, Instance: p.Instance, Code: p.Code, Reason: p.Reason, Rejections: p.Refused})
+			}
+		}
+		return nil
+	})
+}
+
+func describe(v *projections.Cluster, order string, out *api.OrderReply) bool {
+	if d := v.Drains[order]; d != nil {
+		out.Kind, out.State = "drain", d.State
+		out.Left = append(out.Left, d.Left...)
+		if n := v.Nodes[d.Node]; d.State == api.OrderOpen && n != nil {
+			left, _ := leftOn(v, n)
+			out.Left = append(out.Left, left...)
+		}
+		return true
+	}
+	if ev := v.Evacuations[order]; ev != nil {
+		out.Kind, out.State = "evacuation", ev.State
+		out.Left = append(out.Left, ev.Left...)
+		if ev.State == api.OrderOpen {
+			left, _ := leftBy(v, ev)
+			out.Left = append(out.Left, left...)
+		}
+		return true
+	}
+	if rb := v.Rebalances[order]; rb != nil {
+		out.Kind, out.State = "rebalance", api.OrderOpen
+		if rb.Completed {
+			out.State = api.OrderCompleted
+		}
+		return true
+	}
+	if m := v.Migrations[order]; m != nil {
+		out.Kind = "migration"
+		switch {
+		case !m.Ended():
+			out.State = api.OrderOpen
+		case m.Status == projections.MigrationCompleted:
+			out.State = api.OrderCompleted
+		case m.Status == projections.MigrationCancelled:
+			out.State = api.OrderCancelled
+		default:
+			out.State = api.OrderFailed
+		}
+		return true
+	}
+	return false
+}

@@ -1,0 +1,32 @@
+package spec
+
+const notSupported = "not supported by this version"
+
+// Unsupported lists the keys of a valid app that mean something this version cannot do yet, sorted. An app with any is
+// refused when it is applied rather than run as if the key were not there.
+func (a App) Unsupported() []Fault {
+	var f faults
+	if a.Mode == Spread || a.Mode == Ring {
+		f.addf("mode", "%s is %s", a.Mode, notSupported)
+	}
+	if a.Data == DataLocal {
+		f.addf("data", "%s is %s", a.Data, notSupported)
+	}
+	for field, used := range map[string]bool{
+		"partitions":            a.Partitions != 0,
+		"standbys":              a.Standbys != 0,
+		"with_app":              len(a.WithApp) > 0,
+		"spread_over":           len(a.SpreadOver) > 0,
+		"sqlite":                a.SQLite != "",
+		"vip":                   a.VIP != nil,
+		"pool":                  a.Pool != nil,
+		"ring":                  a.Ring != nil,
+		"hooks":                 len(a.Hooks) > 0,
+		"migration.min_healthy": a.Migration.MinHealthy != 0,
+	} {
+		if used {
+			f.addf(field, notSupported)
+		}
+	}
+	return f.sorted()
+}

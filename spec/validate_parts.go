@@ -1,0 +1,96 @@
+package spec
+
+import (
+	"maps"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+// checkParts checks the parts that stand beside the process: hooks, address and load balancer.
+func (a App) checkParts(f *faults) {
+	for _, name := range slices.Sorted(maps.Keys(a.Hooks)) {
+		h, field := a.Hooks[name], member("hooks", name)
+		switch {
+		case len(h.Command) > 0 && h.URL != "":
+			f.addf(field, "has both a command and a url: want exactly one")
+		case h.URL != "":
+			u, err := url.Parse(h.URL)
+			if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
+				f.addf(field+".url", "%s: want an http or https URL", quoteShort(h.URL))
+			}
+		default:
+			checkCommand(f, field+".command", h.Command)
+		}
+		checkDuration(f, field+".timeout", h.Timeout, time.Millisecond, longestWait)
+	}
+	if a.VIP != nil {
+		if _, err := netip.ParsePrefix(a.VIP.Address); err != nil {
+			f.addf("vip.address", "%swant an address with its prefix length such as 10.0.1.100/24", orMissing(a.VIP.Address))
+		}
+		// 15 is the kernel's limit for an interface's name.
+		if n := a.VIP.Interface; n == "" || len(n) > 15 || strings.ContainsAny(n, "/ \t\n\x00") {
+			f.addf("vip.interface", "%swant the name of a network interface", orMissing(n))
+		}
+	}
+	if a.Pool != nil {
+		a.Pool.check(f, a.Ports)
+	}
+}
+
+func (p Pool) check(f *faults, ports map[string]int) {
+	if p.HAProxy == "" {
+		f.addf("pool.haproxy", "missing: want the runtime socket such as unix:/run/haproxy.sock")
+	}
+	if p.Backend == "" {
+		f.addf("pool.backend", "missing: want the name of a backend")
+	}
+	if len(p.Nodes) == 0 {
+		f.addf("pool.nodes", "missing: want the nodes whose agents own the socket")
+	}
+	checkNames(f, "pool.nodes", "node", p.Nodes)
+	if _, declared := ports[p.Port]; !declared {
+		f.addf("pool.port", "%swant the name of a port under ports", orMissing(p.Port))
+	}
+}
+
+// checkVariables looks at every text that is expanded when an instance starts.
+func (a App) checkVariables(f *faults) {
+	known := KnownVariables(a.Ports)
+	check := func(field, s string) {
+		scanVariables(s, func(string) {}, func(name, written string) {
+			if name != "" && slices.Contains(known, name) {
+				return
+			}
+			detail := unknownVariable(name, written).Error()
+			if near := nearest(name, known); name != "" && near != "" {
+				detail += " (did you mean $" + near + "?)"
+			} else if strings.HasPrefix(name, "GC_PORT_") {
+				detail += " (no such port under ports)"
+			}
+			f.addf(field, "%s", detail)
+		})
+	}
+	if a.Process != nil {
+		for i, s := range a.Process.Command {
+			check(at("process.command", i), s)
+		}
+		for k, s := range a.Process.Env {
+			check(member("process.env", k), s)
+		}
+	}
+	if a.Health != nil {
+		check("health.http", a.Health.HTTP)
+		check("health.tcp", a.Health.TCP)
+		for i, s := range a.Health.Exec {
+			check(at("health.exec", i), s)
+		}
+	}
+	check("sqlite", a.SQLite)
+	if a.Pool != nil {
+		check("pool.haproxy", a.Pool.HAProxy)
+		check("pool.backend", a.Pool.Backend)
+	}
+}
