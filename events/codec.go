@@ -15,6 +15,9 @@ const (
 	MaxDepth = 32        // nested objects and arrays
 )
 
+// tsPrecision is what a writer's timestamp keeps on the wire.
+const tsPrecision = time.Microsecond
+
 // Unknown is the payload of an event whose type this version does not know. It is kept whole, so that it can be shown.
 type Unknown struct{ Raw jsontext.Value }
 
@@ -62,7 +65,7 @@ func encode(e *Event) ([]byte, error) {
 		data = b
 	}
 	b, err := json.Marshal(wire{
-		ID: e.ID, TS: e.TS.UTC().Truncate(time.Microsecond), Category: e.Type.Category(), Action: e.Type.Action(), App: e.App, Node: e.Node,
+		ID: e.ID, TS: e.TS.UTC().Truncate(tsPrecision), Category: e.Type.Category(), Action: e.Type.Action(), App: e.App, Node: e.Node,
 		V: e.V, Rev: e.Rev, Actor: e.Actor, Cause: e.Cause, Correlation: e.Correlation, Prev: e.Prev, Stream: e.Stream, Data: data,
 	})
 	if err != nil {
@@ -90,16 +93,22 @@ func Decode(subject string, seq uint64, stored time.Time, b []byte) (Event, erro
 	if err := json.Unmarshal(b, &w); err != nil {
 		return bad("%v", err)
 	}
+	ts := w.TS.UTC()
+	if y := ts.Year(); y < 0 || y > 9999 {
+		return bad("ts: year %d has no form on the wire", y) // an offset can carry a time over the edge
+	}
 	e := Event{
-		ID: w.ID, TS: w.TS, Type: Type(w.Category + "." + w.Action), V: w.V, App: w.App, Node: w.Node, Rev: w.Rev, Actor: w.Actor,
+		ID: w.ID, TS: ts, Type: Type(w.Category + "." + w.Action), V: w.V, App: w.App, Node: w.Node, Rev: w.Rev, Actor: w.Actor,
 		Cause: w.Cause, Correlation: w.Correlation, Prev: w.Prev, Stream: w.Stream,
 		Aggregate: at.Aggregate, Target: at.Target, Seq: seq, Stored: stored, Hash: hashOf(b),
 	}
 	switch {
 	case e.Type != at.Type:
 		return bad("type %s does not match the subject", e.Type)
-	case e.Rev == 0 || e.V == 0 || e.ID == "":
+	case e.Rev == 0 || e.V < 1 || e.ID == "":
 		return bad("id, v and rev are required")
+	case w.Data.Kind() != '{':
+		return bad("data: want an object")
 	case e.ID != deriveID(e.Aggregate, e.Rev, e.Type, e.Cause, e.Target):
 		return bad("id %q is not the one derived from its content", e.ID)
 	}

@@ -131,8 +131,11 @@ func (l *Log) compose(d Draft, head Head) (Event, []byte, error) {
 	if (head.Seq == 0) != (head.Rev == 0) {
 		return Event{}, nil, fmt.Errorf("append %s to %s: head %+v is not one of a fold", t, d.Aggregate, head)
 	}
+	if d.Aggregate.Kind == KindCluster && d.Aggregate.ID != l.Cluster() {
+		return Event{}, nil, fmt.Errorf("append %s to %s: the log is that of cluster %s", t, d.Aggregate, l.Cluster())
+	}
 	e := Event{
-		ID: deriveID(d.Aggregate, head.Rev+1, t, d.Cause, d.Target), TS: l.now(), Type: t, V: r.Version, App: d.App, Node: d.Node,
+		ID: deriveID(d.Aggregate, head.Rev+1, t, d.Cause, d.Target), TS: l.now().UTC().Truncate(tsPrecision), Type: t, V: r.Version, App: d.App, Node: d.Node,
 		Rev: head.Rev + 1, Actor: d.Actor, Cause: d.Cause, Correlation: d.Correlation, Prev: head.Hash, Stream: l.incarnation,
 		Data: d.Data, Aggregate: d.Aggregate, Target: d.Target,
 	}

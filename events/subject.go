@@ -107,6 +107,9 @@ func ParseEventSubject(subject string) (At, error) {
 	if err := spec.ValidateName(t[3], t[4]); err != nil {
 		return bad(err.Error())
 	}
+	if at.Aggregate.Kind == KindCluster && t[4] != t[1] {
+		return bad("a cluster has one aggregate, named like itself") // a second one would be a second serialiser
+	}
 	for _, tok := range t[5:8] {
 		if !typeToken(tok) {
 			return bad("type token " + tok + ": want a-z and _")
@@ -135,6 +138,9 @@ func ParseReportSubject(subject string) (node, noun, verb string, err error) {
 	t := strings.Split(subject, ".")
 	if len(t) != 6 || t[0] != "gc" || t[2] != "rep" || !typeToken(t[4]) || !typeToken(t[5]) {
 		return "", "", "", fmt.Errorf("subject %q: want gc.<cluster>.rep.<node>.<noun>.<verb>", subject)
+	}
+	if err := spec.ValidateName("cluster", t[1]); err != nil {
+		return "", "", "", fmt.Errorf("subject %q: %w", subject, err)
 	}
 	if err := spec.ValidateName("node", t[3]); err != nil {
 		return "", "", "", fmt.Errorf("subject %q: %w", subject, err)

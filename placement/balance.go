@@ -5,7 +5,6 @@ import (
 	"math"
 	"slices"
 
-	"github.com/go-cluster/go-cluster/api"
 	"github.com/go-cluster/go-cluster/events"
 	"github.com/go-cluster/go-cluster/projections"
 )
@@ -19,7 +18,7 @@ type Proposal struct {
 // Balance proposes the moves that even out how many instances the nodes have, of the named apps only (none: of all). A chain of
 // moves is looked for wherever a single one does not help, so the result is as even as the rules allow, and each chain lowers
 // the fullest of its ends: nothing moves twice.
-func Balance(v *projections.Cluster, apps []string, loads map[string]api.Load) Proposal {
+func Balance(v *projections.Cluster, apps []string) Proposal {
 	b := newBalance(v, apps)
 	p := Proposal{Before: b.imbalance()}
 	for range 10_000 {

@@ -205,7 +205,7 @@ func (s *scene) do(f []string) error {
 	case "ask":
 		return s.ask(f[1], f[2:])
 	case "balance":
-		p := Balance(s.v, f[1:], s.loads)
+		p := Balance(s.v, f[1:])
 		fmt.Fprintf(&s.out, "imbalance %.2f → %.2f\n", p.Before, p.After)
 		for _, m := range p.Moves {
 			fmt.Fprintf(&s.out, "%s %s → %s: %s\n", m.Instance, m.From, m.To, m.Why)

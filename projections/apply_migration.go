@@ -51,7 +51,11 @@ func (c *Cluster) applyMigration(a *App, e *events.Event) {
 		a.Epoch = max(a.Epoch, d.Epoch)
 		a.Leader = &Leader{Epoch: d.Epoch, Node: d.Node, Inc: d.Inc}
 		if m := a.Open[d.Migration]; m != nil {
-			m.note(e, "grant", d.Node, "")
+			back := ""
+			if d.Undo {
+				back = "back to the source"
+			}
+			m.note(e, "grant", d.Node, back)
 			m.Granted = d.Epoch
 			m.Committed = m.Committed || !d.Undo
 			m.Undoing = d.Undo
@@ -87,14 +91,18 @@ func (c *Cluster) applyMigration(a *App, e *events.Event) {
 	case *events.MigrationCompleted:
 		if m := a.Open[d.Migration]; m != nil {
 			m.note(e, string(d.Step), "", "")
-			m.Result = orResult(d.Result, m.Result)
+			if runs(d.Step) {
+				m.Result = orResult(d.Result, m.Result)
+			}
 			c.instanceArrives(a, m, e)
 			c.close(a, m, e, MigrationCompleted, "", "", "")
 		}
 	case *events.MigrationFailed:
 		if m := a.Open[d.Migration]; m != nil {
 			m.note(e, "", d.BadNode, d.Detail)
-			c.instanceReturns(a, m, d, e)
+			if m.Status == MigrationRunning { // one that never started has not touched its instance, which may be anywhere by now
+				c.instanceReturns(a, m, d, e)
+			}
 			if d.BadNode != "" {
 				a.backOff(d.BadNode, e.Stored, d.Detail)
 			}
@@ -140,7 +148,9 @@ func (c *Cluster) instanceBegins(a *App, m *Migration, e *events.Event) {
 }
 
 func (c *Cluster) stepDone(a *App, m *Migration, d *events.StepCompleted) {
-	m.Result = orResult(d.Result, m.Result)
+	if runs(d.Step) {
+		m.Result = orResult(d.Result, m.Result)
+	}
 	in := a.Instances[m.Instance]
 	switch d.Step {
 	case events.StepPrepare:
@@ -206,7 +216,7 @@ func (c *Cluster) instanceReturns(a *App, m *Migration, d *events.MigrationFaile
 		c.instanceArrives(a, m, e)
 	case events.LeftAtSource:
 		if in != nil && m.From != "" && m.Kind != events.KindPlace {
-			in.Node, in.Inc = m.From, m.FromInc
+			in.Node, in.Inc, in.Health = m.From, m.FromInc, causeOf(e)
 			if in.State == "stopping" || m.Granted > 0 {
 				in.State, in.Healthy = "running", true
 			}
@@ -224,7 +234,7 @@ func (a *App) place(id, node, inc string, e *events.Event) *Instance {
 	if in.Node != node || in.Inc != inc {
 		in.Ports, in.Address = nil, ""
 	}
-	in.Node, in.Inc, in.Since = node, inc, e.Stored
+	in.Node, in.Inc, in.Since, in.Health = node, inc, e.Stored, causeOf(e)
 	if in.Role = "member"; a.Spec.Mode == spec.Singleton {
 		in.Role = "active"
 	}
@@ -243,6 +253,11 @@ func (c *Cluster) close(a *App, m *Migration, e *events.Event, status, code, det
 		delete(c.Migrations, c.ended[0])
 		c.ended = c.ended[1:]
 	}
+}
+
+// runs says whether a step's result describes the instance where it is to run, rather than where it ends.
+func runs(s events.Step) bool {
+	return s == events.StepPrepare || s == events.StepStart || s == events.StepActivate
 }
 
 func orResult(a, b *events.Result) *events.Result {

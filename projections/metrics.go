@@ -39,13 +39,15 @@ func (m *Metrics) apply(c *Cluster, e *events.Event) {
 	switch d := e.Data.(type) {
 	case *events.MigrationCompleted:
 		m.ended(e.Aggregate.ID, d.Ref, MigrationCompleted)
+		took := time.Duration(d.DurationMS) * time.Millisecond
 		if mig := c.Migrations[d.Migration]; mig != nil {
-			m.took(e.Aggregate.ID, mig.Took)
+			took = mig.Took // the same by stored time, and finer
 		}
+		m.took(e.Aggregate.ID, took)
 	case *events.MigrationFailed:
 		status := MigrationFailed
-		if mig := c.Migrations[d.Migration]; mig != nil {
-			status = mig.Status
+		if d.Code == "cancelled" {
+			status = MigrationCancelled
 		}
 		m.ended(e.Aggregate.ID, d.Ref, status)
 	case *events.RebalanceTriggered:

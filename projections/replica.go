@@ -12,7 +12,8 @@ import (
 
 // Replica keeps one Cluster up to date with the log. It is safe for concurrent use.
 type Replica struct {
-	log *events.Log
+	log  *events.Log
+	lost func(error)
 
 	mu      sync.Mutex
 	view    *Cluster
@@ -20,9 +21,9 @@ type Replica struct {
 	failed  error         // for good: the fold can no longer be trusted
 }
 
-// NewReplica returns a replica that knows nothing yet; Run makes it follow.
-func NewReplica(log *events.Log) *Replica {
-	return &Replica{log: log, view: NewCluster(log.Cluster()), changed: make(chan struct{})}
+// NewReplica returns a replica that knows nothing yet; Run makes it follow. lost is told of each lost subscription.
+func NewReplica(log *events.Log, lost func(error)) *Replica {
+	return &Replica{log: log, lost: lost, view: NewCluster(log.Cluster()), changed: make(chan struct{})}
 }
 
 // Run follows the log until ctx ends. Lost connections are waited out; it returns another error only when the fold is void: the
@@ -38,12 +39,12 @@ func (r *Replica) Run(ctx context.Context) error {
 			return ctx.Err()
 		}
 		// The subscription is gone, with its server or its consumer. What was folded stays; take it up again from there.
+		r.lost(err)
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-time.After(250 * time.Millisecond):
 		}
-		_ = err
 	}
 }
 

@@ -144,7 +144,7 @@ func targetView(c *Cluster, a *App, m *Migration) api.InstanceView {
 	}
 	at := func(s events.Step) bool { return m.Order != nil && m.Order.Node == m.To && m.Order.Step == s }
 	switch {
-	case at(events.StepStop):
+	case m.Undoing, at(events.StepStop):
 		v.State = api.InstanceStopping
 	case at(events.StepStart):
 		v.State = api.InstanceStarting

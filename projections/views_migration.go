@@ -53,14 +53,3 @@ func MigrationDetail(c *Cluster, m *Migration) api.MigrationDetail {
 	}
 	return d
 }
-
-// MigrationViews lists migrations in the order of admission: of one app, of one node as either end, or all.
-func MigrationViews(c *Cluster, app, node string) []api.MigrationView {
-	out := []api.MigrationView{}
-	for _, m := range c.SortedMigrations() {
-		if (app == "" || m.App == app) && (node == "" || m.From == node || m.To == node) {
-			out = append(out, MigrationView(c, m))
-		}
-	}
-	return out
-}

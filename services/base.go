@@ -53,7 +53,8 @@ func Open(ctx context.Context, cfg Config) (*Base, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Base{Config: cfg, Subjects: s, JS: js, Events: log, Replica: projections.NewReplica(log), Leases: transport.NewLeases(js, s)}
+	b := &Base{Config: cfg, Subjects: s, JS: js, Events: log, Leases: transport.NewLeases(js, s)}
+	b.Replica = projections.NewReplica(log, func(err error) { cfg.Log.Warn("log: subscription lost, following anew", zap.Error(err)) })
 	b.Seen = newLeaseView(cfg.Boot)
 	return b, nil
 }

@@ -31,12 +31,44 @@ func NewCore(b *Base, name string) *Core {
 
 // Serve answers the service's endpoints until ctx ends; what is in flight then is answered.
 func (c *Core) Serve(ctx context.Context, handlers map[api.Endpoint]transport.Handler) error {
-	svc, err := transport.Serve(c.NC, c.Subjects, c.Name, c.Version, c.Config.Replica, handlers, transport.ServeOptions{Log: c.Log})
+	svc, err := transport.Serve(c.NC, c.Subjects, c.Name, c.Version, c.Config.Replica, handlers, transport.ServeOptions{
+		Log: c.Log, Now: c.Now, Known: c.known, OnRefused: c.expired})
 	if err != nil {
 		return fmt.Errorf("%s: %w", c.Name, err)
 	}
 	<-ctx.Done()
 	return svc.Stop()
+}
+
+// known answers a command that arrives after its expiry when it was carried out before: its reply was lost.
+func (c *Core) known(ctx context.Context, r *transport.Request) (any, error, bool) {
+	if err := c.Replica.CatchUp(ctx, r.Meta.MinSeq); err != nil {
+		return nil, nil, false
+	}
+	var (
+		o  projections.Outcome
+		ok bool
+	)
+	c.Replica.View(func(v *projections.Cluster) { o, ok = v.Commands[r.Meta.ID] })
+	if !ok {
+		return nil, nil, false
+	}
+	ack, err := outcome(o)
+	return ack, err, true
+}
+
+// expired records a command that came too late, and nothing else: what is refused by a decision is recorded there.
+func (c *Core) expired(r *transport.Request, e *api.Error) uint64 {
+	if e.Code != api.CodeExpired {
+		return 0
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	seq, err := c.Refused(ctx, r.Actor, "cmd:"+r.Meta.ID, r.Endpoint.Noun+"."+r.Endpoint.Verb, e)
+	if err != nil {
+		c.Log.Warn("refusal not stored", zap.Error(err), zap.String("detail", e.Detail))
+	}
+	return seq
 }
 
 // Ready says why the service cannot answer yet, or nil.
@@ -185,17 +217,20 @@ func (c *Core) Command(ctx context.Context, r *transport.Request, pure func(v *p
 		known projections.Outcome
 		again bool
 	)
-	c.Replica.View(func(v *projections.Cluster) { known, again = v.Commands[r.Meta.ID] })
-	if again {
-		return outcome(known)
-	}
 	e, err := c.Decide(ctx, func(v *projections.Cluster) (*events.Draft, error) {
+		// Looked at with the state that is decided on: the same command may be under way at another replica.
+		if known, again = v.Commands[r.Meta.ID]; again {
+			return nil, nil
+		}
 		d, err := pure(v)
 		if d != nil && err == nil {
 			d.Actor, d.Cause = r.Actor, "cmd:"+r.Meta.ID
 		}
 		return d, err
 	})
+	if again && err == nil {
+		return outcome(known)
+	}
 	var refusal *api.Error
 	switch {
 	case errors.As(err, &refusal):

@@ -1,0 +1,302 @@
+package agent
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+
+	"github.com/go-cluster/go-cluster/api"
+	"github.com/go-cluster/go-cluster/events"
+	"github.com/go-cluster/go-cluster/projections"
+	"github.com/go-cluster/go-cluster/spec"
+)
+
+// keepSpecs is how many revisions of a spec are remembered besides those in use.
+const keepSpecs = 8
+
+// assignment is what the log says of one app on one node. It is folded from the app's events and the node's, in log order. It is
+// pure and not safe for concurrent use.
+type assignment struct {
+	node  string
+	app   string
+	state *projections.Cluster
+	specs map[uint64]spec.App // by revision: a migration is pinned to one
+	drop  map[string]bool     // instances that have left for good, with their data
+}
+
+func newAssignment(cluster, node, app string) *assignment {
+	return &assignment{node: node, app: app, state: projections.NewCluster(cluster), specs: map[uint64]spec.App{}, drop: map[string]bool{}}
+}
+
+// apply folds one message.
+func (a *assignment) apply(m events.Message) {
+	if m.Err == nil {
+		switch d := m.Event.Data.(type) {
+		case *events.AppApplied:
+			a.specs[d.SpecRev] = d.Spec.WithDefaults()
+		case *events.MigrationStarted:
+			a.admit(&m.Event, d)
+		case *events.MigrationCompleted:
+			a.left(d.Migration, true)
+		case *events.MigrationFailed:
+			a.left(d.Migration, d.Left == events.LeftAtTarget)
+		}
+	}
+	a.state.Apply(m)
+	a.prune()
+}
+
+// admit stands in for the admission, which is on the cluster's aggregate and not read here: the start repeats what counts.
+func (a *assignment) admit(e *events.Event, d *events.MigrationStarted) {
+	app := a.state.Apps[a.app]
+	if app == nil || app.Open[d.Migration] != nil {
+		return
+	}
+	at := projections.Cause{ID: e.ID, Seq: e.Seq, Correlation: e.Correlation, Actor: e.Actor, At: e.Stored}
+	app.Open[d.Migration] = &projections.Migration{
+		Move: events.Move{Migration: d.Migration, App: a.app, Instance: d.Instance, SpecRev: d.SpecRev, From: d.FromNode, FromInc: d.FromInc,
+			To: d.ToNode, ToInc: d.ToInc, Reason: d.Reason, Trigger: d.Trigger, Class: d.Class, Order: d.Order, DeleteLocal: d.DeleteLocal,
+			Cause: e.Cause, Correlation: e.Correlation},
+		Plan: d.Plan, Admitted: at, Status: projections.MigrationPlanned, Kind: d.Kind, Orderer: d.Order,
+	}
+	if d.ToNode == a.node {
+		delete(a.drop, d.Instance)
+	}
+}
+
+// left notes whether the data of an instance goes, now that its migration away from here ends; moved says that it took place.
+func (a *assignment) left(migration string, moved bool) {
+	app := a.state.Apps[a.app]
+	if app == nil {
+		return
+	}
+	if m := app.Open[migration]; m != nil && moved && m.From == a.node && m.To != a.node && m.DeleteLocal {
+		a.drop[m.Instance] = true
+	}
+}
+
+func (a *assignment) prune() {
+	if len(a.specs) <= keepSpecs {
+		return
+	}
+	app := a.state.Apps[a.app]
+	if app == nil {
+		return
+	}
+	used := map[uint64]bool{app.SpecRev: true}
+	for _, in := range app.Instances {
+		used[in.SpecRev] = true
+	}
+	for _, m := range app.Open {
+		used[m.SpecRev] = true
+	}
+	revs := slices.Sorted(maps.Keys(a.specs))
+	for _, rev := range revs[:len(revs)-keepSpecs] {
+		if !used[rev] {
+			delete(a.specs, rev)
+		}
+	}
+}
+
+// ready says whether the fold has passed the event by which inc joined, and that incarnation still stands.
+func (a *assignment) ready(inc string, joined uint64) bool {
+	n := a.state.Nodes[a.node]
+	return n != nil && n.Inc == inc && n.Status == projections.StatusReady && a.state.Seq >= joined
+}
+
+// quarantined says why nothing in the app's or the node's events may be acted upon.
+func (a *assignment) quarantined() string {
+	return cmp.Or(a.state.Quarantined[events.App(a.app)], a.state.Quarantined[events.Node(a.node)])
+}
+
+// order is an open step for this node.
+type order struct {
+	seq         uint64
+	step        events.Step
+	migration   string
+	instance    string
+	run         Instance // what to run; without the node's own particulars
+	specMissing bool     // run.App is not known
+	epoch       uint64   // of persist and activate
+	leader      projections.Leader
+}
+
+// orders returns the open steps that name this node and the incarnation, oldest first.
+func (a *assignment) orders(inc string) []order {
+	app := a.state.Apps[a.app]
+	if app == nil {
+		return nil
+	}
+	var out []order
+	for _, m := range app.Open {
+		if m.Order == nil || m.Order.Node != a.node || m.Order.Inc != inc {
+			continue
+		}
+		o := order{seq: m.Order.Seq, step: m.Order.Step, migration: m.Migration, instance: m.Instance}
+		rev, generation := m.SpecRev, m.Generation
+		if in := app.Instances[m.Instance]; in != nil && in.Node == a.node && in.Inc == inc && m.Granted > 0 {
+			rev, generation = in.SpecRev, in.Generation // back at the source it runs what it ran before
+		}
+		if app.Leader != nil {
+			o.leader, o.epoch = *app.Leader, app.Leader.Epoch
+		}
+		o.run, o.specMissing = a.instance(m.Instance, rev, generation)
+		out = append(out, o)
+	}
+	slices.SortFunc(out, func(x, y order) int { return cmp.Compare(x.seq, y.seq) })
+	return out
+}
+
+// open says whether the order is still open.
+func (a *assignment) open(inc string, seq uint64) bool {
+	return slices.ContainsFunc(a.orders(inc), func(o order) bool { return o.seq == seq })
+}
+
+// instance returns what to run; missing says that its spec is not known.
+func (a *assignment) instance(id string, rev, generation uint64) (in Instance, missing bool) {
+	s, ok := a.specs[rev]
+	in = Instance{ID: id, App: s, Node: a.node, Role: api.RoleMember, Generation: generation}
+	in.Fenced = (s.Mode == spec.Singleton || s.Mode == spec.Ring) && s.OnIsolation == spec.OnIsolationStop
+	return in, !ok
+}
+
+// isolation returns what becomes of the app's instances without a lease, "" while no spec is known.
+func (a *assignment) isolation() string {
+	app := a.state.Apps[a.app]
+	if app == nil || app.SpecRev == 0 {
+		return ""
+	}
+	return a.specs[app.SpecRev].OnIsolation
+}
+
+// deedKind is what a worker does next.
+type deedKind string
+
+const (
+	deedNone    deedKind = ""
+	deedPerform deedKind = "perform" // an order, and write its result into the journal
+	deedReport  deedKind = "report"  // what the journal has on an order
+	deedRemove  deedKind = "remove"  // an instance that has no place here: stop and forget it
+	deedResume  deedKind = "resume"  // a pool member that has its place here and does not run
+	deedEnd     deedKind = "end"     // the epoch of an active that does not run any more: say so
+)
+
+// deed is one thing to do.
+type deed struct {
+	kind       deedKind
+	order      order
+	report     api.StepReport
+	instance   string
+	run        Instance // of resume
+	deleteData bool     // of remove
+	epoch      uint64   // of end
+}
+
+// known is what the node knows besides the log.
+type known struct {
+	statuses []Status // of the app's instances in the driver
+	result   func(order uint64) (api.StepReport, bool)
+	told     func(order uint64) bool // the result was reported
+	ended    func(instance string, epoch uint64) bool
+	defers   func(instance string) bool // it is not time yet to try again
+}
+
+// next returns what to do next for the incarnation. Orders come first, oldest first; an order whose result was reported is the
+// migrator's turn and holds up nothing else.
+func (a *assignment) next(inc string, k known) deed {
+	for _, o := range a.orders(inc) {
+		if r, done := k.result(o.seq); !done {
+			return deed{kind: deedPerform, order: o, instance: o.instance}
+		} else if !k.told(o.seq) {
+			return deed{kind: deedReport, order: o, report: r, instance: o.instance}
+		}
+	}
+	app := a.state.Apps[a.app]
+	have := map[string]Status{}
+	for _, st := range k.statuses {
+		have[st.ID] = st
+		if !a.placed(app, inc, st.ID) && !a.moving(app, st.ID) && !k.defers(st.ID) {
+			return deed{kind: deedRemove, instance: st.ID, deleteData: a.drop[st.ID] || (app != nil && app.Removed && app.DeleteLocal)}
+		}
+	}
+	if app == nil {
+		return deed{}
+	}
+	for _, id := range slices.Sorted(maps.Keys(app.Instances)) {
+		if !a.placed(app, inc, id) || a.moving(app, id) {
+			continue
+		}
+		in, st, exists := app.Instances[id], have[id], false
+		_, exists = have[id]
+		if exists && st.State == StateFailed {
+			continue // the lease says so
+		}
+		if in.Role == api.RoleActive {
+			l := app.Leader
+			if l == nil || l.Ended || l.Node != a.node || l.Inc != inc || k.ended(id, l.Epoch) {
+				continue
+			}
+			if !exists || !lives(st.State) || st.Epoch != l.Epoch {
+				return deed{kind: deedEnd, instance: id, epoch: l.Epoch}
+			}
+			continue
+		}
+		if (!exists || !lives(st.State)) && !k.defers(id) {
+			if run, missing := a.instance(id, in.SpecRev, in.Generation); !missing {
+				return deed{kind: deedResume, instance: id, run: run}
+			}
+		}
+	}
+	return deed{}
+}
+
+// placed says whether the log has the instance here, under the incarnation.
+func (a *assignment) placed(app *projections.App, inc, id string) bool {
+	if app == nil {
+		return false
+	}
+	in := app.Instances[id]
+	return in != nil && in.Node == a.node && in.Inc == inc
+}
+
+// moving says whether an open migration of the instance has an end here: then only orders count.
+func (a *assignment) moving(app *projections.App, id string) bool {
+	if app == nil {
+		return false
+	}
+	for _, m := range app.Open {
+		if m.Instance == id && (m.From == a.node || m.To == a.node) {
+			return true
+		}
+	}
+	return false
+}
+
+// over says whether the log knows that an epoch which this node has ended is over.
+func (a *assignment) over(inc string, f api.FencedEpoch) bool {
+	app := a.state.Apps[a.app]
+	if app == nil || app.Leader == nil {
+		return true
+	}
+	l := app.Leader
+	return l.Epoch > f.Epoch || l.Epoch == f.Epoch && (l.Ended || l.Inc != inc)
+}
+
+// concerns says whether the log has anything for this node to do or to keep for the app.
+func (a *assignment) concerns(inc string) bool {
+	app := a.state.Apps[a.app]
+	if app == nil {
+		return false
+	}
+	for id := range app.Instances {
+		if a.placed(app, inc, id) || a.moving(app, id) {
+			return true
+		}
+	}
+	for _, m := range app.Open {
+		if m.From == a.node || m.To == a.node {
+			return true
+		}
+	}
+	return false
+}

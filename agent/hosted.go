@@ -1,0 +1,119 @@
+package agent
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"sync"
+)
+
+// hosted is the apps that concern this node, on stable storage: a wake-up is acknowledged only when its app is in here, so that
+// an agent that dies right after it still looks at the app when it is back. It is safe for concurrent use.
+type hosted struct {
+	path string
+
+	mu    sync.Mutex
+	state hostedState
+	dirty bool // state has not been written
+}
+
+type hostedState struct {
+	// Inc is the incarnation whose first orders have been looked for; see agent.scan.
+	Inc string `json:"inc,omitzero"`
+	// Apps has what becomes of each app without a lease (on_isolation), "" where its spec was never read here: it must be known
+	// before the app's events have been read again.
+	Apps map[string]string `json:"apps"`
+}
+
+func openHosted(dir string) (*hosted, error) {
+	h := &hosted{path: filepath.Join(dir, "hosted.json")}
+	if err := loadJSON(h.path, &h.state); err != nil {
+		return nil, fmt.Errorf("hosted apps: %w", err)
+	}
+	if h.state.Apps == nil {
+		h.state.Apps = map[string]string{}
+	}
+	return h, nil
+}
+
+// change applies f and writes the result if f returns true, or what an earlier call could not write. After an error the change
+// counts until the agent ends, and the next call tries to write it.
+func (h *hosted) change(f func(*hostedState) bool) error {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.dirty = f(&h.state) || h.dirty; !h.dirty {
+		return nil
+	}
+	if err := saveJSON(h.path, h.state); err != nil {
+		return fmt.Errorf("hosted apps not written: %w", err)
+	}
+	h.dirty = false
+	return nil
+}
+
+// Add notes that an app concerns this node.
+func (h *hosted) Add(app string) error {
+	return h.change(func(s *hostedState) bool {
+		_, known := s.Apps[app]
+		if !known {
+			s.Apps[app] = ""
+		}
+		return !known
+	})
+}
+
+// Remove notes that an app does not concern this node any more.
+func (h *hosted) Remove(app string) error {
+	return h.change(func(s *hostedState) bool {
+		_, known := s.Apps[app]
+		delete(s.Apps, app)
+		return known
+	})
+}
+
+// Isolate notes what becomes of the app's instances without a lease.
+func (h *hosted) Isolate(app string, to string) error {
+	return h.change(func(s *hostedState) bool {
+		was, known := s.Apps[app]
+		if !known || was == to {
+			return false
+		}
+		s.Apps[app] = to
+		return true
+	})
+}
+
+// Isolation returns what Isolate noted, "" for nothing.
+func (h *hosted) Isolation(app string) string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.state.Apps[app]
+}
+
+// Scanned says whether the first orders of an incarnation have been looked for.
+func (h *hosted) Scanned(inc string) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.state.Inc == inc
+}
+
+// MarkScanned notes that they have.
+func (h *hosted) MarkScanned(inc string) error {
+	return h.change(func(s *hostedState) bool {
+		changed := s.Inc != inc
+		s.Inc = inc
+		return changed
+	})
+}
+
+// Apps returns their names in order.
+func (h *hosted) Apps() []string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	apps := make([]string, 0, len(h.state.Apps))
+	for app := range h.state.Apps {
+		apps = append(apps, app)
+	}
+	slices.Sort(apps)
+	return apps
+}

@@ -1,0 +1,172 @@
+package agent
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strconv"
+	"sync"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/go-cluster/go-cluster/api"
+)
+
+// What a journal keeps when it is opened. An order is open until its report was judged, and the orders of a node come one by one
+// for each app: one that is still open is never that far back.
+const (
+	journalKeep    = 1000
+	journalCompact = 2 * journalKeep
+)
+
+// journal has the results of the steps that this node did, by the sequence of the order. A line is a checksum and a report. It is
+// safe for concurrent use.
+type journal struct {
+	mu     sync.Mutex
+	file   *os.File
+	size   int64 // of the complete lines
+	broken error // the end of the file is not known: nothing more can be written
+	byRef  map[uint64]api.StepReport
+}
+
+// openJournal reads the journal of the directory. An incomplete last line is what a crash leaves of an Append that did not return,
+// and is dropped; anything else that cannot be read is an error, because steps would be done again.
+func openJournal(dir string) (*journal, error) {
+	path := filepath.Join(dir, "journal")
+	data, err := os.ReadFile(path)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("journal: %w", err)
+	}
+	reports, size, err := readJournal(data)
+	if err != nil {
+		return nil, fmt.Errorf("journal %s: %w", path, err)
+	}
+	if len(reports) > journalCompact {
+		reports = reports[len(reports)-journalKeep:]
+		var kept bytes.Buffer
+		for _, r := range reports {
+			line, err := journalLine(r)
+			if err != nil {
+				return nil, fmt.Errorf("journal %s: %w", path, err)
+			}
+			kept.Write(line)
+		}
+		if err := replaceFile(path, kept.Bytes()); err != nil {
+			return nil, fmt.Errorf("journal: compact: %w", err)
+		}
+		size = int64(kept.Len())
+	}
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("journal: %w", err)
+	}
+	err = f.Truncate(size)
+	if err == nil {
+		err = f.Sync()
+	}
+	if err == nil {
+		err = syncDir(dir)
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, fmt.Errorf("journal: %w", err)
+	}
+	j := &journal{file: f, size: size, byRef: make(map[uint64]api.StepReport, len(reports))}
+	for _, r := range reports {
+		j.byRef[r.OrderSeq] = r
+	}
+	return j, nil
+}
+
+// readJournal returns the reports and the length of the complete lines.
+func readJournal(data []byte) (reports []api.StepReport, size int64, err error) {
+	rest := data
+	for len(rest) > 0 {
+		line, after, whole := bytes.Cut(rest, []byte{'\n'})
+		r, err := readLine(line)
+		if !whole {
+			return reports, size, nil // its Append did not return
+		}
+		if err != nil {
+			if len(after) == 0 {
+				return reports, size, nil // the last: its blocks reached the disk in another order
+			}
+			return nil, 0, fmt.Errorf("line %d, byte %d: %w, and it is not the last", len(reports)+1, size, err)
+		}
+		reports = append(reports, r)
+		size += int64(len(line)) + 1
+		rest = after
+	}
+	return reports, size, nil
+}
+
+func readLine(line []byte) (api.StepReport, error) {
+	var r api.StepReport
+	sum, body, ok := bytes.Cut(line, []byte{' '})
+	want, err := strconv.ParseUint(string(sum), 16, 32)
+	if !ok || err != nil || len(sum) != 8 || uint32(want) != crc32.ChecksumIEEE(body) {
+		return r, errors.New("checksum does not match")
+	}
+	if err := json.Unmarshal(body, &r); err != nil {
+		return r, err
+	}
+	return r, nil
+}
+
+func journalLine(r api.StepReport) ([]byte, error) {
+	body, err := json.Marshal(r, json.Deterministic(true)) // has no line break
+	if err != nil {
+		return nil, err
+	}
+	return fmt.Appendf(nil, "%08x %s\n", crc32.ChecksumIEEE(body), body), nil
+}
+
+// Append returns once the report is on stable storage. After an error it is not in the journal, and may be found there by a later
+// agent.
+func (j *journal) Append(r api.StepReport) error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	fail := func(err error) error { return fmt.Errorf("journal: order %d: %w", r.OrderSeq, err) }
+	if j.broken != nil {
+		return fail(j.broken)
+	}
+	line, err := journalLine(r)
+	if err != nil {
+		return fail(err)
+	}
+	if _, err = j.file.WriteAt(line, j.size); err == nil {
+		err = j.file.Sync()
+	}
+	if err != nil {
+		// What reached the disk must not stand before the next line.
+		if cut := j.file.Truncate(j.size); cut != nil {
+			j.broken = fmt.Errorf("left with a broken end: %w", cut)
+		}
+		return fail(err)
+	}
+	j.size += int64(len(line))
+	j.byRef[r.OrderSeq] = r
+	return nil
+}
+
+// Get returns the report on an order.
+func (j *journal) Get(order uint64) (api.StepReport, bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	r, ok := j.byRef[order]
+	return r, ok
+}
+
+// Close closes the file.
+func (j *journal) Close() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if j.broken == nil {
+		j.broken = errors.New("closed")
+	}
+	return j.file.Close()
+}

@@ -1,0 +1,86 @@
+//go:build linux
+
+package process
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/go-cluster/go-cluster/agent"
+)
+
+// verdict turns single checks into healthy or not: it changes only after so many equal results in a row.
+type verdict struct {
+	healthyAfter, failAfter int
+	passes, failures        int
+	healthy                 bool
+}
+
+// add takes the result of one check and reports whether the verdict changed.
+func (v *verdict) add(pass bool) bool {
+	if pass {
+		v.passes, v.failures = v.passes+1, 0
+		if !v.healthy && v.passes >= v.healthyAfter {
+			v.healthy = true
+			return true
+		}
+		return false
+	}
+	v.passes, v.failures = 0, v.failures+1
+	if v.healthy && v.failures >= v.failAfter {
+		v.healthy = false
+		return true
+	}
+	return false
+}
+
+// monitor checks the run's health until ctx ends; op is held.
+func (d *Driver) monitor(ctx context.Context, in *instance, r *run) {
+	h := *in.rec.Instance.App.Health
+	c, err := d.check(in, h)
+	if err != nil {
+		c = check{name: "health", run: func(context.Context) error { return err }}
+	}
+	d.background(func() {
+		v := &verdict{healthyAfter: h.HealthyAfter, failAfter: h.FailAfter}
+		every := time.NewTicker(h.Interval.D())
+		defer every.Stop()
+		for {
+			err := c.once(ctx, h.Timeout.D())
+			if ctx.Err() != nil {
+				return
+			}
+			if v.add(err == nil) || (err != nil && v.failures == v.failAfter) {
+				d.judge(in, r, c.name, v, err)
+			}
+			select {
+			case <-every.C:
+			case <-ctx.Done():
+				return
+			}
+		}
+	})
+}
+
+// judge puts a verdict into the status, unless the run is over or is being ended.
+func (d *Driver) judge(in *instance, r *run, name string, v *verdict, failure error) {
+	taken := false
+	d.change(in, func() {
+		if in.run != r || in.status.State == agent.StateStopping {
+			return
+		}
+		taken = true
+		if v.healthy {
+			in.status.State, in.status.Healthy, in.status.Detail = agent.StateRunning, true, ""
+			return
+		}
+		in.status.State, in.status.Healthy = agent.StateStarting, false
+		in.status.Detail = fmt.Sprintf("unhealthy: %s: %v (%d failures in a row)", name, failure, v.failures)
+	})
+	if taken {
+		d.opts.Logger.Info("health", zap.String("instance", in.id), zap.Bool("healthy", v.healthy), zap.NamedError("failure", failure))
+	}
+}

@@ -1,0 +1,231 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	json "github.com/go-json-experiment/json"
+
+	"github.com/go-cluster/go-cluster/api"
+	"github.com/go-cluster/go-cluster/spec"
+)
+
+type appApply struct {
+	File []string `short:"f" required:"" sep:"none" placeholder:"FILE" predictor:"file" help:"File with one or more apps, YAML or JSON; - reads standard input. May be repeated."`
+	PlanFlags
+	FollowFlags
+}
+
+// Help is printed by kong.
+func (*appApply) Help() string {
+	return `Every app of every file is checked before the first is sent. The command then waits until each app runs as declared.
+
+Examples:
+  go-cluster app apply -f convex.yaml
+  go-cluster app apply -f - < apps.yaml
+  go-cluster app apply -f convex.yaml --dry-run --detailed-exitcode`
+}
+
+// Run is called by kong.
+func (cmd *appApply) Run(s *session) error {
+	apps, err := s.readApps(cmd.File)
+	if err != nil {
+		return err
+	}
+	c, err := s.connect()
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	if cmd.DryRun {
+		return cmd.dryRun(c, apps)
+	}
+	var (
+		replies []api.ApplyReply
+		orders  []*watched
+		since   uint64
+	)
+	for i, app := range apps {
+		rep, err := call[api.ApplyRequest, api.ApplyReply](c, api.AppApply, api.ApplyRequest{Meta: c.command(), Spec: app})
+		if err != nil {
+			return applyError(app.Name, i, len(apps), err)
+		}
+		replies = append(replies, rep)
+		for _, w := range rep.Warnings {
+			c.notef("%s %s: %s", styleOf(s.err).warn("warning:"), app.Name, w)
+		}
+		cmd.tell(c, app.Name, rep)
+		// An unchanged app may still be on its way from an earlier command, and "it runs" is what this one promises.
+		orders = append(orders, &watched{id: rep.Order, kind: "apply", name: app.Name, seq: rep.Seq})
+		if since == 0 || rep.Seq < since {
+			since = rep.Seq
+		}
+	}
+	if cmd.Detach {
+		return c.data(replies)
+	}
+	return c.follow(newProgress(orders...), since)
+}
+
+// tell says what became of one declaration: the last word of a detached command, else a line of progress.
+func (cmd *appApply) tell(c *client, name string, rep api.ApplyReply) {
+	line := fmt.Sprintf("%s applied (revision %d)", name, rep.SpecRev)
+	switch {
+	case !rep.Changed:
+		line = fmt.Sprintf("%s unchanged (revision %d)", name, rep.SpecRev)
+	case rep.Rolls:
+		line += ", its instances are being replaced"
+	}
+	if cmd.Detach {
+		c.sayf("%s", line)
+		return
+	}
+	c.notef("%s", line)
+}
+
+func applyError(name string, done, all int, err error) error {
+	hint := ""
+	if done > 0 {
+		hint = fmt.Sprintf("repeat the command once this is settled: %d of %s have been applied, applying them again changes nothing", done, count(all, "app"))
+	}
+	return &exit{code: codeOf(err), err: fmt.Errorf("apply %s: %w", name, err), hint: hint}
+}
+
+func (cmd *appApply) dryRun(c *client, apps []spec.App) error {
+	var (
+		replies = []api.PreviewReply{}
+		changes bool
+	)
+	for _, app := range apps {
+		rep, err := c.plan(api.PreviewRequest{Apply: &api.ApplyRequest{Meta: c.command(), Spec: app}}, 0)
+		if err != nil {
+			return fmt.Errorf("apply %s: %w", app.Name, err)
+		}
+		differs, err := c.differs(app)
+		if err != nil {
+			return err
+		}
+		if !c.structured() {
+			c.sayf("%s: %s", c.style.bold(app.Name), map[bool]string{true: "would change", false: "unchanged"}[differs])
+			c.planTable(rep)
+		}
+		changes = changes || differs || changesAnything(rep)
+		replies = append(replies, rep)
+	}
+	if err := c.data(replies); err != nil {
+		return err
+	}
+	return cmd.outcome(changes)
+}
+
+// differs reports whether an app is new or declared otherwise.
+func (c *client) differs(app spec.App) (bool, error) {
+	now, err := c.app(app.Name, 0)
+	if api.CodeOf(err) == api.CodeNotFound {
+		return true, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	a, errA := json.Marshal(now.Spec.WithDefaults(), json.Deterministic(true))
+	b, errB := json.Marshal(app.WithDefaults(), json.Deterministic(true))
+	if err := errors.Join(errA, errB); err != nil {
+		return false, fmt.Errorf("compare %s with its declaration: %w", app.Name, err)
+	}
+	return string(a) != string(b), nil
+}
+
+// readApps reads and checks every app of every file. Each fault is reported on a line of its own.
+func (s *session) readApps(files []string) ([]spec.App, error) {
+	var (
+		apps        []spec.App
+		invalid     []string
+		unsupported []string
+		from        = map[string]string{}
+	)
+	for _, file := range files {
+		b, err := s.readFile(file)
+		if err != nil {
+			return nil, err
+		}
+		decoded, err := spec.DecodeApps(b)
+		if err != nil {
+			invalid = append(invalid, faultLines(file, err)...)
+			continue
+		}
+		for _, app := range decoded {
+			where := file + ": " + app.Name
+			if app.Name == "" {
+				where = file
+			}
+			if other, found := from[app.Name]; found && app.Name != "" {
+				invalid = append(invalid, fmt.Sprintf("%s: already declared in %s", where, other))
+			}
+			from[app.Name] = file
+			if err := app.ValidateApplied(); err != nil {
+				invalid = append(invalid, faultLines(where, err)...)
+			}
+			for _, f := range app.Unsupported() {
+				unsupported = append(unsupported, where+": "+f.String())
+			}
+			apps = append(apps, app)
+		}
+	}
+	switch {
+	case len(invalid) > 0:
+		return nil, fail(exitUsage, "nothing applied: %s", listed(append(invalid, unsupported...)))
+	case len(unsupported) > 0:
+		return nil, fail(exitRefused, "nothing applied: %s", listed(unsupported))
+	}
+	return apps, nil
+}
+
+func listed(lines []string) string {
+	if len(lines) == 1 {
+		return lines[0]
+	}
+	return count(len(lines), "fault") + "\n  " + strings.Join(lines, "\n  ")
+}
+
+// faultLines writes each fault of a decoding or validation error on its own line, whatever the error is wrapped in.
+func faultLines(where string, err error) []string {
+	if many, ok := err.(interface{ Unwrap() []error }); ok {
+		var out []string
+		for _, e := range many.Unwrap() {
+			out = append(out, faultLines(where, e)...)
+		}
+		return out
+	}
+	var invalid *spec.Invalid
+	if !errors.As(err, &invalid) {
+		return []string{where + ": " + err.Error()}
+	}
+	// What wraps the faults says which document they are in.
+	prefix := strings.TrimSuffix(err.Error(), invalid.Error())
+	out := make([]string, len(invalid.Faults))
+	for i, f := range invalid.Faults {
+		out[i] = where + ": " + prefix + f.String()
+	}
+	return out
+}
+
+// readFile reads a file, or standard input for "-". It reads no more than a declaration may have.
+func (s *session) readFile(name string) ([]byte, error) {
+	r := s.in
+	if name != "-" {
+		f, err := os.Open(name)
+		if err != nil {
+			return nil, fail(exitUsage, "%w", err)
+		}
+		defer func() { _ = f.Close() }()
+		r = f
+	}
+	b, err := io.ReadAll(io.LimitReader(r, spec.MaxSpecBytes+1))
+	if err != nil {
+		return nil, fail(exitError, "read %s: %w", name, err)
+	}
+	return b, nil
+}

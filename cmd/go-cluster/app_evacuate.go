@@ -1,0 +1,55 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/go-cluster/go-cluster/api"
+	"github.com/go-cluster/go-cluster/spec"
+)
+
+type appEvacuate struct {
+	Label string `required:"" placeholder:"SELECTOR" help:"Nodes to empty: zone=us-east-1a, 'zone in (a,b),!gpu' …"`
+	PlanFlags
+	FollowFlags
+}
+
+// Help is printed by kong.
+func (*appEvacuate) Help() string {
+	return `The order stays open: until it has ended, nothing is placed on a node that matches. --timeout limits the work: moves before
+their commit are then rolled back and what is left serves on where it is.
+
+Examples:
+  go-cluster app evacuate --label "zone=us-east-1a"
+  go-cluster app evacuate --label "zone=us-east-1a" --dry-run`
+}
+
+func (*appEvacuate) limitsWork() bool { return true }
+
+// Validate is called by kong.
+func (cmd *appEvacuate) Validate() error {
+	if cmd.Label == "" {
+		return errors.New("--label: say which nodes, such as zone=us-east-1a")
+	}
+	_, err := spec.ParseSelector(cmd.Label)
+	return err
+}
+
+// Run is called by kong.
+func (cmd *appEvacuate) Run(s *session) error {
+	c, err := s.connect()
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	req := api.EvacuateRequest{Meta: c.command(), Selector: cmd.Label, Timeout: spec.Duration(s.Timeout)}
+	if cmd.DryRun {
+		return c.dryRun(cmd.PlanFlags, api.PreviewRequest{Evacuate: &req}, false)
+	}
+	ack, err := call[api.EvacuateRequest, api.Ack](c, api.AppEvacuate, req)
+	if err != nil {
+		return err
+	}
+	return c.followAck(ack, &watched{id: ack.Order, kind: "evacuation", name: cmd.Label}, cmd.Detach,
+		fmt.Sprintf("nothing to do: nothing runs on nodes with %s", cmd.Label))
+}

@@ -1,0 +1,127 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/go-cluster/go-cluster/api"
+	"github.com/go-cluster/go-cluster/spec"
+)
+
+type appList struct {
+	Node string `predictor:"node" placeholder:"NODE" help:"Only apps with an instance there."`
+}
+
+// Run is called by kong.
+func (cmd *appList) Run(s *session) error {
+	c, err := s.connect()
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	apps, err := call[api.ListRequest, []api.AppView](c, api.AppList, api.ListRequest{Meta: c.question(0)})
+	if err != nil {
+		return err
+	}
+	if cmd.Node != "" {
+		apps = slices.DeleteFunc(apps, func(a api.AppView) bool { return !slices.Contains(a.Nodes, cmd.Node) })
+	}
+	return s.print(apps, func() {
+		g := newGrid(s.out, "name", "mode", "state", "running", "nodes")
+		for _, a := range apps {
+			g.row(a.Name, string(a.Mode), s.state(a.State), ready(a), strings.Join(a.Nodes, ","))
+		}
+		g.flush("no apps yet; declare one with: go-cluster app apply -f FILE")
+	})
+}
+
+func ready(a api.AppView) string { return fmt.Sprintf("%d/%d", a.Running, a.Desired) }
+
+type appShow struct {
+	App string `arg:"" predictor:"app" help:"App to show."`
+}
+
+// Run is called by kong.
+func (cmd *appShow) Run(s *session) error {
+	c, err := s.connect()
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	app, err := c.app(cmd.App, 0)
+	if err != nil {
+		return err
+	}
+	return s.print(app, func() { s.appTable(app) })
+}
+
+// app asks for one app.
+func (c *client) app(name string, minSeq uint64) (api.AppDetail, error) {
+	return call[api.AppRequest, api.AppDetail](c, api.AppShow, api.AppRequest{Meta: c.question(minSeq), App: name})
+}
+
+func (s *session) appTable(a api.AppDetail) {
+	fmt.Fprintf(s.out, "%s  %s  %s  %s running  revision %d\n", s.style.bold(a.Name), a.Mode, s.state(a.State), ready(a.AppView), a.SpecRev)
+	for _, rule := range rulesOf(a.Spec) {
+		fmt.Fprintf(s.out, "  %s\n", s.style.faint(rule))
+	}
+	s.instances(a.Instances)
+	if a.Why == "" && len(a.Pending) == 0 {
+		return
+	}
+	fmt.Fprintf(s.out, "\n%s %s\n", s.style.warn("pending:"), a.Why)
+	s.rejections(s.out, "  ", a.Pending)
+}
+
+// rulesOf says where an app wants to run, one rule a line.
+func rulesOf(a spec.App) []string {
+	var out []string
+	add := func(word string, values ...string) {
+		if len(values) > 0 {
+			out = append(out, word+" "+strings.Join(values, ", "))
+		}
+	}
+	add("require", a.Require...)
+	add("only on", a.OnNodes...)
+	add("with", a.WithApp...)
+	add("away from", a.AwayFromApp...)
+	for _, p := range a.Prefer {
+		what := p.Label
+		if what == "" {
+			what = p.Node
+		}
+		add("prefer", fmt.Sprintf("%s (weight %d)", what, p.Weight))
+	}
+	if a.Resources != (spec.Resources{}) {
+		add("needs", fmt.Sprintf("cpu %s, memory %s", a.Resources.CPU, a.Resources.Memory))
+	}
+	return out
+}
+
+func (s *session) instances(views []api.InstanceView) {
+	fmt.Fprintln(s.out)
+	header := []string{"instance", "node", "role", "state", "epoch", "address"}
+	if s.wide() {
+		header = append(header, "ports", "detail")
+	}
+	g := newGrid(s.out, header...)
+	for _, i := range views {
+		epoch := ""
+		if i.Epoch > 0 {
+			epoch = strconv.FormatUint(i.Epoch, 10)
+		}
+		cells := []string{i.ID, i.Node, i.Role, s.state(i.State), epoch, i.Address}
+		if s.wide() {
+			cells = append(cells, portsLine(i.Ports), i.Detail)
+		}
+		g.row(cells...)
+	}
+	g.flush("no instances")
+	for _, i := range views {
+		if i.Detail != "" && !s.wide() {
+			fmt.Fprintf(s.out, "  %s: %s\n", i.ID, i.Detail)
+		}
+	}
+}

@@ -1,0 +1,177 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/go-cluster/go-cluster/api"
+	"github.com/go-cluster/go-cluster/spec"
+)
+
+type nodeLabel struct {
+	Node         string   `arg:"" predictor:"node" help:"Node to label."`
+	Changes      []string `arg:"" name:"change" help:"key=value sets a label, key- removes one."`
+	AllowPending bool     `help:"Go on even when apps are left with nowhere to go."`
+	IfRevision   uint64   `placeholder:"N" help:"Only if the node is at this revision (see node show -o json)."`
+	Wait         bool     `help:"Wait until the moves that follow have ended and the node is stable."`
+	PlanFlags
+}
+
+// Help is printed by kong.
+func (*nodeLabel) Help() string {
+	return `All changes are made or none. A label that exists is overwritten; what it was is printed. Apps whose rules no longer hold then
+move by themselves: the command says which, and does not wait for them unless told to.
+
+Examples:
+  go-cluster node label node-2 role=compute zone=us-east-1a
+  go-cluster node label node-2 role-
+  go-cluster node label node-2 role=compute --dry-run
+  go-cluster node label node-2 zone=us-east-1b --wait --timeout 2m`
+}
+
+// Validate is called by kong.
+func (cmd *nodeLabel) Validate() error {
+	_, err := spec.ParseLabelChange(cmd.Changes)
+	return err
+}
+
+// labelResult is the output for programs.
+type labelResult struct {
+	api.LabelReply `json:",inline"`
+	Moves          []api.PlannedMove `json:"moves"`   // expected to follow
+	Pending        []api.PendingView `json:"pending"` // expected to have nowhere to go
+}
+
+// Run is called by kong.
+func (cmd *nodeLabel) Run(s *session) error {
+	change, err := spec.ParseLabelChange(cmd.Changes)
+	if err != nil {
+		return fail(exitUsage, "%w", err)
+	}
+	c, err := s.connect()
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	req := api.LabelRequest{Meta: c.command(), Node: cmd.Node, Set: change.Set, Remove: change.Remove, IfRevision: cmd.IfRevision}
+	if cmd.DryRun {
+		return cmd.dryRun(c, req, change)
+	}
+	plan, err := c.plan(api.PreviewRequest{Label: &req}, 0)
+	switch {
+	case err != nil && cmd.AllowPending && codeOf(err) == exitUnreachable:
+		c.notef("%s which apps will move is not known: %v", styleOf(c.err).warn("warning:"), err)
+	case err != nil:
+		return err
+	case len(plan.NewlyPending) > 0 && !cmd.AllowPending:
+		c.pending(c.err, newlyPending(plan))
+		return fail(exitRefused, "node %s keeps its labels: %s would have nowhere to go", cmd.Node, strings.Join(plan.NewlyPending, ", ")).
+			try("label another node first, or repeat with --allow-pending")
+	}
+	req.Meta = c.command()
+	rep, err := call[api.LabelRequest, api.LabelReply](c, api.NodeLabel, req)
+	if err != nil {
+		return err
+	}
+	for _, line := range labelLines(change, rep.Before, rep.After) {
+		c.sayf("%s", line)
+	}
+	if cmd.Wait {
+		return cmd.follow(c, rep, plan)
+	}
+	for _, m := range plan.Moves {
+		c.sayf("%s will move %s: %s", m.Instance, route(m.From, m.To), m.Why)
+	}
+	if err := c.data(labelResult{LabelReply: rep, Moves: plan.Moves, Pending: plan.Pending}); err != nil {
+		return err
+	}
+	return cmd.outcome(c, plan)
+}
+
+// outcome says what an allowed change left without a place.
+func (cmd *nodeLabel) outcome(c *client, plan api.PreviewReply) error {
+	if len(plan.NewlyPending) == 0 {
+		return nil
+	}
+	c.pending(c.err, newlyPending(plan))
+	return done(exitPending)
+}
+
+func (cmd *nodeLabel) dryRun(c *client, req api.LabelRequest, change spec.LabelChange) error {
+	n, err := c.node(cmd.Node)
+	if err != nil {
+		return err
+	}
+	after := change.Apply(n.Labels)
+	if !c.structured() {
+		for _, line := range labelLines(change, n.Labels, after) {
+			c.sayf("%s", line)
+		}
+	}
+	return c.dryRun(cmd.PlanFlags, api.PreviewRequest{Label: &req}, !maps.Equal(n.Labels, after))
+}
+
+// follow watches the moves of the apps that the plan names, until the node is stable.
+func (cmd *nodeLabel) follow(c *client, rep api.LabelReply, plan api.PreviewReply) error {
+	p := newProgress()
+	for _, m := range plan.Moves {
+		p.apps[m.App] = true
+	}
+	w := &watcher{client: c, p: p, next: max(rep.Seq, 1), spoke: c.began, started: c.began}
+	if err := w.untilStable(cmd.Node, rep.Seq); err != nil {
+		return err
+	}
+	if err := c.data(labelResult{LabelReply: rep, Moves: plan.Moves, Pending: plan.Pending}); err != nil {
+		return err
+	}
+	failed := p.failed()
+	if len(failed) > 0 {
+		c.notef("%s some moves failed: %s", styleOf(c.err).bad("error:"), strings.Join(failed, ", "))
+		return done(exitFailedMoves)
+	}
+	return cmd.outcome(c, plan)
+}
+
+func newlyPending(plan api.PreviewReply) []api.PendingView {
+	var out []api.PendingView
+	for _, p := range plan.Pending {
+		if slices.Contains(plan.NewlyPending, p.App) || slices.Contains(plan.NewlyPending, p.Instance) {
+			out = append(out, p)
+		}
+	}
+	return out
+}
+
+// labelLines says what became of each key of a change.
+func labelLines(change spec.LabelChange, before, after map[string]string) []string {
+	keys := slices.Concat(slices.Collect(maps.Keys(change.Set)), change.Remove)
+	slices.Sort(keys)
+	out := make([]string, 0, len(keys))
+	for _, k := range keys {
+		old, had := before[k]
+		now, has := after[k]
+		switch {
+		case !had && !has:
+			out = append(out, k+" not set")
+		case !had:
+			out = append(out, fmt.Sprintf("label %s: %s (new)", k, quoted(now)))
+		case !has:
+			out = append(out, fmt.Sprintf("label %s: %s → removed", k, quoted(old)))
+		case old == now:
+			out = append(out, fmt.Sprintf("label %s: %s unchanged", k, quoted(now)))
+		default:
+			out = append(out, fmt.Sprintf("label %s: %s → %s", k, quoted(old), quoted(now)))
+		}
+	}
+	return out
+}
+
+// quoted shows an empty value.
+func quoted(v string) string {
+	if v == "" {
+		return `""`
+	}
+	return v
+}

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/go-cluster/go-cluster/api"
+	"github.com/go-cluster/go-cluster/spec"
+)
+
+type nodeList struct {
+	Selector string `short:"l" placeholder:"SELECTOR" help:"Only nodes whose labels match."`
+}
+
+// Validate is called by kong.
+func (cmd *nodeList) Validate() error {
+	if cmd.Selector == "" {
+		return nil
+	}
+	_, err := spec.ParseSelector(cmd.Selector)
+	return err
+}
+
+// Run is called by kong.
+func (cmd *nodeList) Run(s *session) error {
+	c, err := s.connect()
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	nodes, err := c.nodes(api.ListRequest{})
+	if err != nil {
+		return err
+	}
+	if cmd.Selector != "" {
+		sel, err := spec.ParseSelector(cmd.Selector)
+		if err != nil {
+			return fail(exitUsage, "%w", err)
+		}
+		nodes = slices.DeleteFunc(nodes, func(n api.NodeView) bool { return !sel.Matches(n.Labels) })
+	}
+	return s.print(nodes, func() { s.nodeTable(nodes) })
+}
+
+func (s *session) nodeTable(nodes []api.NodeView) {
+	header := []string{"node", "status", "scheduling", "apps", "cpu", "memory", "labels"}
+	if s.wide() {
+		header = append(header, "capacity", "address", "version", "revision")
+	}
+	g := newGrid(s.out, header...)
+	for _, n := range nodes {
+		cells := []string{n.ID, s.state(n.Status), s.state(n.Scheduling), strconv.Itoa(len(n.Apps)), percent(n.Load.CPU), percent(n.Load.Memory),
+			labelsLine(n.Labels)}
+		if s.wide() {
+			cells[3] = strings.Join(n.Apps, ",")
+			cells = append(cells, capacity(n.Capacity), n.Address, n.Version, strconv.FormatUint(n.Revision, 10))
+		}
+		g.row(cells...)
+	}
+	g.flush("no nodes yet; start one with: go-cluster agent")
+}
+
+func capacity(r spec.Resources) string { return fmt.Sprintf("%s cpu, %s", r.CPU, r.Memory) }
+
+type nodeShow struct {
+	Node string `arg:"" predictor:"node" help:"Node to show."`
+}
+
+// Run is called by kong.
+func (cmd *nodeShow) Run(s *session) error {
+	c, err := s.connect()
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	n, err := c.node(cmd.Node)
+	if err != nil {
+		return err
+	}
+	return s.print(n, func() { s.nodeDetail(n) })
+}
+
+func (c *client) node(id string) (api.NodeDetail, error) {
+	return call[api.NodeRequest, api.NodeDetail](c, api.NodeShow, api.NodeRequest{Meta: c.question(0), Node: id})
+}
+
+func (s *session) nodeDetail(n api.NodeDetail) {
+	fmt.Fprintf(s.out, "%s  %s  %s  %s  %s  cpu %s  memory %s of %s\n", s.style.bold(n.ID), s.state(n.Status), s.state(n.Scheduling), n.Address,
+		n.Version, percent(n.Load.CPU), percent(n.Load.Memory), capacity(n.Capacity))
+	fmt.Fprintln(s.out, "\nlabels:")
+	for _, k := range slices.Sorted(maps.Keys(n.Labels)) {
+		fmt.Fprintf(s.out, "  %s=%s\n", k, n.Labels[k])
+	}
+	if len(n.Labels) == 0 {
+		fmt.Fprintf(s.out, "  none; set one with: go-cluster node label %s key=value\n", n.ID)
+	}
+	s.instances(n.Instances)
+}

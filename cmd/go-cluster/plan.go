@@ -1,0 +1,71 @@
+package main
+
+import (
+	"errors"
+
+	"github.com/go-cluster/go-cluster/api"
+)
+
+// PlanFlags are for commands whose consequences can be asked for beforehand. Its name is exported, as that of every embedded set
+// of flags, because kong finds no hooks in unexported ones.
+type PlanFlags struct {
+	DryRun           bool `help:"Print what would happen, by the code that would do it, and do nothing."`
+	DetailedExitcode bool `name:"detailed-exitcode" help:"With --dry-run: exit 10 when there are changes."`
+}
+
+// Validate is called by kong.
+func (f PlanFlags) Validate() error {
+	if f.DetailedExitcode && !f.DryRun {
+		return errors.New("--detailed-exitcode: needs --dry-run")
+	}
+	return nil
+}
+
+// outcome ends a dry run.
+func (f PlanFlags) outcome(changes bool) error {
+	if f.DetailedExitcode && changes {
+		return done(exitChanges)
+	}
+	return nil
+}
+
+// FollowFlags are for commands that move something.
+type FollowFlags struct {
+	Detach bool `help:"Return as soon as the order is accepted; do not watch."`
+}
+
+// plan asks what a change would do.
+func (c *client) plan(req api.PreviewRequest, minSeq uint64) (api.PreviewReply, error) {
+	req.Meta = c.question(minSeq)
+	return call[api.PreviewRequest, api.PreviewReply](c, api.PlanPreview, req)
+}
+
+// dryRun prints a plan that nobody carries out; changes says whether the command changes something besides what moves.
+func (c *client) dryRun(f PlanFlags, req api.PreviewRequest, changes bool) error {
+	rep, err := c.plan(req, 0)
+	if err != nil {
+		return err
+	}
+	if err := c.print(rep, func() { c.planTable(rep) }); err != nil {
+		return err
+	}
+	return f.outcome(changes || changesAnything(rep))
+}
+
+func changesAnything(rep api.PreviewReply) bool {
+	return len(rep.Moves) > 0 || len(rep.NewlyPending) > 0
+}
+
+func (s *session) planTable(rep api.PreviewReply) {
+	g := newGrid(s.out, "instance", "move", "reason", "why")
+	for _, m := range rep.Moves {
+		g.row(m.Instance, route(m.From, m.To), m.Reason, m.Why)
+	}
+	g.flush("nothing would move")
+	s.pending(s.out, rep.Pending)
+}
+
+// accepted prints the acknowledgement of a detached command.
+func (s *session) accepted(reply any, what, look string) error {
+	return s.print(reply, func() { s.sayf("%s; look with: %s", what, look) })
+}

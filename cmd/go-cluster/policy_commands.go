@@ -1,0 +1,155 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	json "github.com/go-json-experiment/json"
+	"sigs.k8s.io/yaml"
+
+	"github.com/go-cluster/go-cluster/api"
+	"github.com/go-cluster/go-cluster/spec"
+)
+
+// policyCommands is `go-cluster policy`.
+type policyCommands struct {
+	Show policyShow `cmd:"" help:"Show the guardrails in force, and freezes."`
+	Set  policySet  `cmd:"" help:"Replace the guardrails by those of a file."`
+}
+
+type policyShow struct{}
+
+// Run is called by kong.
+func (*policyShow) Run(s *session) error {
+	c, err := s.connect()
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	rep, err := c.policy()
+	if err != nil {
+		return err
+	}
+	if s.structured() {
+		return s.data(rep)
+	}
+	return s.policyTable(rep)
+}
+
+func (c *client) policy() (api.PolicyReply, error) {
+	return call[api.ListRequest, api.PolicyReply](c, api.PolicyShow, api.ListRequest{Meta: c.question(0)})
+}
+
+func (s *session) policyTable(rep api.PolicyReply) error {
+	origin := "never set: these are the defaults"
+	if rep.Seq > 0 {
+		origin = fmt.Sprintf("set by %s at sequence %d", rep.By, rep.Seq)
+	}
+	fmt.Fprintf(s.out, "%s\n\n", s.style.faint("# "+origin))
+	b, err := json.Marshal(rep.Policy, json.Deterministic(true))
+	if err == nil {
+		b, err = yaml.JSONToYAML(b)
+	}
+	if err != nil {
+		return fmt.Errorf("write the policy as YAML: %w", err)
+	}
+	fmt.Fprintf(s.out, "%s\n", b)
+	fmt.Fprintf(s.out, "enforced by this version: %s\n", orNone(rep.Enforce))
+	for _, source := range slices.Sorted(maps.Keys(rep.Frozen)) {
+		fmt.Fprintf(s.out, "%s by %s: %s\n", s.style.warn("moves are frozen"), source, rep.Frozen[source])
+	}
+	return nil
+}
+
+type policySet struct {
+	File string `short:"f" required:"" placeholder:"FILE" predictor:"file" help:"File with the whole policy, YAML or JSON; - reads standard input."`
+}
+
+// Help is printed by kong.
+func (*policySet) Help() string {
+	return `The file replaces the policy: what it does not say is off. {} switches every guardrail off.
+
+Examples:
+  go-cluster policy set -f policy.yaml
+  go-cluster policy show -o json | jq .policy > policy.json`
+}
+
+// Run is called by kong.
+func (cmd *policySet) Run(s *session) error {
+	b, err := s.readFile(cmd.File)
+	if err != nil {
+		return err
+	}
+	policy, err := spec.DecodePolicy(b)
+	if err == nil {
+		err = policy.Validate()
+	}
+	if err != nil {
+		return fail(exitUsage, "policy not set: %s", listed(faultLines(cmd.File, err)))
+	}
+	c, err := s.connect()
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	ack, err := call[api.PolicyRequest, api.Ack](c, api.PolicySet, api.PolicyRequest{Meta: c.command(), Policy: policy})
+	if err != nil {
+		return err
+	}
+	return s.print(ack, func() {
+		s.sayf("%s", map[bool]string{true: "policy set", false: "policy unchanged"}[ack.Changed])
+	})
+}
+
+type freezeCommand struct {
+	Why string `arg:"" optional:"" help:"Why; everybody who is held up reads it."`
+}
+
+// Help is printed by kong.
+func (*freezeCommand) Help() string {
+	return `Moves under way end; none starts, except those that bring back what a lost node ran, and forced ones.
+
+Examples:
+  go-cluster freeze "storage maintenance until 06:00"`
+}
+
+// Run is called by kong.
+func (cmd *freezeCommand) Run(s *session) error {
+	return s.freezing(api.MovesFreeze, api.FreezeRequest{Why: strings.TrimSpace(cmd.Why)}, "moves are frozen; lift it with: go-cluster unfreeze",
+		"moves were frozen already")
+}
+
+type unfreezeCommand struct {
+	Source string `enum:",operator,safety,policy" default:"" placeholder:"SOURCE" help:"Lift the freeze of another source: safety or policy. Default: the operator's."`
+}
+
+// Help is printed by kong.
+func (*unfreezeCommand) Help() string {
+	return `Each source lifts its own freeze. A safety freeze, set when more than half of the nodes fall silent together, ends by itself once
+they are heard again; lifting it by hand says that they are really gone.
+
+Examples:
+  go-cluster unfreeze
+  go-cluster unfreeze --source safety`
+}
+
+// Run is called by kong.
+func (cmd *unfreezeCommand) Run(s *session) error {
+	return s.freezing(api.MovesUnfreeze, api.FreezeRequest{Source: cmd.Source}, "freeze lifted", "moves were not frozen")
+}
+
+func (s *session) freezing(ep api.Endpoint, req api.FreezeRequest, did, already string) error {
+	c, err := s.connect()
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	req.Meta = c.command()
+	ack, err := call[api.FreezeRequest, api.Ack](c, ep, req)
+	if err != nil {
+		return err
+	}
+	return s.print(ack, func() { s.sayf("%s", map[bool]string{true: did, false: already}[ack.Changed]) })
+}

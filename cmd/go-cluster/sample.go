@@ -1,0 +1,23 @@
+//go:build linux
+
+package main
+
+import (
+	"os"
+
+	"github.com/go-cluster/go-cluster/examples/counter"
+	"github.com/go-cluster/go-cluster/examples/web"
+)
+
+// sampleCommand makes this binary one of the sample apps, so that trying things out takes a single file.
+type sampleCommand struct {
+	App string `arg:"" enum:"counter,web" help:"Which one: counter or web."`
+}
+
+// Run is called by kong. The app reads its environment and stops at SIGTERM.
+func (cmd *sampleCommand) Run(s *session) error {
+	if cmd.App == "web" {
+		return web.Run(s.ctx, os.Getenv)
+	}
+	return counter.Run(s.ctx, os.Getenv)
+}

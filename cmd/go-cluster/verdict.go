@@ -1,0 +1,124 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/go-cluster/go-cluster/api"
+)
+
+// verdict is how an order ended for the person who asked for it.
+type verdict struct {
+	code int
+	line string // what happened, one line
+	tone tone
+}
+
+// verdict judges an order that has ended or is stuck.
+func (w *watched) verdict() verdict {
+	moved, failed := 0, []api.MigrationView{}
+	for _, v := range latest(w.last.Migrations) {
+		switch v.Status {
+		case api.MigrationCompleted:
+			moved++
+		case api.MigrationFailed, api.MigrationCancelled:
+			failed = append(failed, v)
+		}
+	}
+	if w.kind == "cancel" {
+		return w.cancelVerdict()
+	}
+	switch {
+	case w.last.State == api.OrderOpen && w.gaveUp():
+		return verdict{exitFailedMoves, w.failure(moved, failed), badTone}
+	case w.last.State == api.OrderOpen:
+		return verdict{exitPending, fmt.Sprintf("%s %s: %s nowhere to go: %s", w.kind, w.name, has(len(w.last.Stuck)), strings.Join(w.last.Left, ", ")), warnTone}
+	case w.last.State == api.OrderCancelled:
+		return verdict{exitFailedMoves, fmt.Sprintf("%s %s was cancelled after %s", w.kind, w.name, count(moved, "move")), warnTone}
+	case w.last.State == api.OrderFailed && w.hasTimeLimit():
+		return verdict{exitTimeUp, fmt.Sprintf("%s %s: time is up after %s; left where they are: %s", w.kind, w.name, count(moved, "move"),
+			orNone(w.last.Left)), badTone}
+	case len(failed) > 0:
+		return verdict{exitFailedMoves, w.failure(moved, failed), badTone}
+	case w.last.State == api.OrderFailed:
+		return verdict{exitFailedMoves, fmt.Sprintf("%s %s failed", w.kind, w.name), badTone}
+	}
+	return verdict{exitDone, w.success(moved), goodTone}
+}
+
+// hasTimeLimit tells the orders that fail only because their time is up.
+func (w *watched) hasTimeLimit() bool { return w.kind == "drain" || w.kind == "evacuation" }
+
+func (w *watched) success(moved int) string {
+	views := latest(w.last.Migrations)
+	switch w.kind {
+	case "move":
+		if len(views) == 1 {
+			return fmt.Sprintf("moved %s %s in %s", views[0].App, route(views[0].FromNode, views[0].ToNode), took(millis(views[0].DurationMS)))
+		}
+		return "moved " + w.name
+	case "drain":
+		return fmt.Sprintf("drained %s: %s moved", w.name, count(moved, "instance"))
+	case "evacuation":
+		return fmt.Sprintf("evacuated %s: %s moved", w.name, count(moved, "instance"))
+	case "rebalance":
+		return fmt.Sprintf("rebalanced %s: %s moved", w.name, count(moved, "instance"))
+	case "apply":
+		return w.placed()
+	case "restart":
+		return fmt.Sprintf("restarted %s: %s replaced", w.name, count(moved, "instance"))
+	case "remove":
+		return fmt.Sprintf("removed %s: %s stopped", w.name, count(moved, "instance"))
+	}
+	return fmt.Sprintf("%s %s done", w.kind, w.name)
+}
+
+// placed says where the instances of an applied app are now.
+func (w *watched) placed() string {
+	var nodes []string
+	for _, v := range latest(w.last.Migrations) {
+		if v.ToNode != "" {
+			nodes = append(nodes, v.ToNode)
+		}
+	}
+	if len(nodes) == 0 {
+		return "applied " + w.name
+	}
+	return fmt.Sprintf("applied %s: runs on %s", w.name, strings.Join(nodes, ", "))
+}
+
+func (w *watched) failure(moved int, failed []api.MigrationView) string {
+	v := failed[0]
+	if w.kind == "move" {
+		return fmt.Sprintf("move %s %s %s", v.App, route(v.FromNode, v.ToNode), join(v.Status, v.Detail))
+	}
+	line := fmt.Sprintf("%s %s ended: %d moved, %d not", w.kind, w.name, moved, len(failed))
+	for _, v := range failed {
+		line += fmt.Sprintf("\n  %s %s %s", v.Instance, route(v.FromNode, v.ToNode), join(v.Status, v.Detail))
+	}
+	return line
+}
+
+// cancelVerdict judges the migration that was to be given up.
+func (w *watched) cancelVerdict() verdict {
+	for _, v := range w.last.Migrations {
+		if v.Status == api.MigrationCompleted {
+			return verdict{exitRefused, fmt.Sprintf("migration %s was past its commit and completed: %s runs on %s", v.ID, v.Instance, v.ToNode), warnTone}
+		}
+	}
+	return verdict{exitDone, "cancelled migration " + w.name, goodTone}
+}
+
+func has(n int) string {
+	if n == 1 {
+		return "1 instance has"
+	}
+	return fmt.Sprintf("%d instances have", n)
+}
+
+func orNone(names []string) string {
+	if len(names) == 0 {
+		return "none"
+	}
+	return strings.Join(names, ", ")
+}

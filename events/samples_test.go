@@ -1,0 +1,158 @@
+package events
+
+import (
+	"time"
+
+	"github.com/go-cluster/go-cluster/spec"
+)
+
+// sample is a payload with every field set, and where its event stands.
+type sample struct {
+	aggregate Aggregate
+	target    string
+	app, node string
+	data      any
+}
+
+var (
+	sampleRef = Ref{Migration: "m-5f1d", Instance: "convex-0", FromNode: "node-1", ToNode: "node-2", Reason: ReasonLabelChange, Trigger: TriggerAutomatic}
+
+	sampleResult = &Result{Ports: map[string]int{"http": 20011, "raft": 20012}, Address: "10.0.1.12", Position: "0/16B3748",
+		Checksum: "sha256:5feceb66", Released: true, TookMS: 412}
+
+	sampleNext = &Next{Step: StepStepDown, Node: "node-1", Inc: "k7-b3-4", Timeout: spec.Duration(time.Minute), Attempt: 2, Undo: true}
+
+	sampleRejections = []Rejection{
+		{Node: "node-3", Code: RuleLabel, Detail: "label role=storage missing (has role=compute)"},
+		{Node: "node-4", Code: RuleMemory, Detail: "needs 4Gi, 1Gi left"},
+	}
+
+	sampleFacts = Facts{Address: "10.0.1.12", Version: "1.4.0", CPU: 7500, Memory: 32 << 30, OS: "linux", Arch: "amd64", Drivers: []string{"process"}}
+)
+
+func sampleMove() Move {
+	return Move{Migration: "m-5f1d", App: "convex", Instance: "convex-0", SpecRev: 3, From: "node-1", FromInc: "k7-b3-4", To: "node-2",
+		ToInc: "k9-b1-1", Reason: ReasonDrain, Trigger: TriggerManual, Class: ClassForced, Forced: true, Order: "o-drain-1", DeleteLocal: true,
+		Cause: "cmd:01J8", Correlation: "cmd:01J8", Why: "node-1 is drained"}
+}
+
+// sampleApp sets every field, also those that no one app may have together.
+func sampleApp() spec.App {
+	execution := spec.Execution{EnvFile: "/etc/convex.env", SecretEnv: map[string]string{"TOKEN": "/run/secrets/token"}, User: "convex", Group: "convex", Cwd: "$GC_DATA_DIR"}
+	return spec.App{
+		Name: "convex", Mode: spec.Singleton, Replicas: new(3), Partitions: 256, Standbys: 1, Require: []string{"role=storage", "zone in (a,b)"},
+		Prefer:  []spec.Preference{{Label: "zone=a", Node: "node-1", Weight: 50}},
+		OnNodes: []string{"node-1", "node-2"}, WithApp: []string{"cache"}, AwayFromApp: []string{"report"},
+		SpreadOver: []spec.SpreadOver{{Label: "zone", MaxSkew: 1}},
+		Resources:  spec.Resources{CPU: 2000, Memory: 4 << 30},
+		Process: &spec.Process{Command: []string{"/usr/bin/convex", "--port", "$GC_PORT_HTTP"}, Env: map[string]string{"LEVEL": "info", "AREA": "eu"},
+			StopSignal: "TERM", StopTimeout: spec.Duration(30 * time.Second), Execution: execution},
+		Ports: map[string]int{"http": 8080, "raft": 9090},
+		Health: &spec.Health{HTTP: "http://127.0.0.1:$GC_PORT_HTTP/health", TCP: "127.0.0.1:8080", Exec: []string{"/usr/bin/true"}, Interval: spec.Duration(time.Second),
+			Timeout: spec.Duration(time.Second), HealthyAfter: 2, FailAfter: 3},
+		SQLite: "$GC_DATA_DIR/convex.db",
+		VIP:    &spec.VIP{Address: "10.0.1.100/24", Interface: "eth0"},
+		Pool:   &spec.Pool{HAProxy: "unix:/run/haproxy.sock", Nodes: []string{"lb-1"}, Backend: "web", Port: "http"},
+		Migration: spec.Migration{DrainTimeout: spec.Duration(30 * time.Second), MinHealthyTime: spec.Duration(time.Second), StepTimeout: spec.Duration(time.Minute),
+			MoveCost: 1, MaxParallel: 2, MinHealthy: 1},
+		Restart: spec.Restart{Attempts: new(3), Within: spec.Duration(time.Minute), Backoff: spec.Duration(500 * time.Millisecond)},
+		Ring:    &spec.RingOptions{Callbacks: "http://127.0.0.1:9000"},
+		Hooks:   map[string]spec.HookRef{"before_move": {Command: []string{"/usr/bin/check"}, URL: "http://127.0.0.1:9001", Timeout: spec.Duration(5 * time.Second)}},
+		Data:    spec.DataLocal, OnInvalid: spec.OnInvalidKeep, OnIsolation: spec.OnIsolationStop, MaxUnavail: 1, Labels: map[string]string{"team": "storage"},
+		Execution: execution,
+	}
+}
+
+func samplePolicy() spec.Policy {
+	return spec.Policy{
+		Migration: spec.MigrationPolicy{
+			CooldownPeriod: spec.Duration(5 * time.Minute), RateLimit: spec.Rate{Count: 10, Window: spec.Duration(time.Hour)}, RequireApproval: true,
+			MaintenanceWindows: []spec.TimeWindow{{Start: "02:00", End: "06:00", Timezone: "Europe/Berlin", Days: []string{"sat", "sun"}}},
+			LoadThreshold:      0.8, MaxConcurrent: 4,
+		},
+		AutoRebalance: spec.AutoRebalancePolicy{Enabled: true, Interval: spec.Duration(10 * time.Minute), Threshold: 0.2, MaxConcurrent: 2,
+			CooldownPeriod: spec.Duration(30 * time.Minute), ExcludeApps: []string{"cache"}},
+	}
+}
+
+func samples() []sample {
+	onNode := func(data any) sample { return sample{aggregate: Node("node-2"), node: "node-2", data: data} }
+	onApp := func(data any) sample {
+		return sample{aggregate: App("convex"), app: "convex", node: "node-2", data: data}
+	}
+	ordering := func(data any) sample {
+		return sample{aggregate: App("convex"), app: "convex", node: "node-1", target: sampleNext.Node, data: data}
+	}
+	onCluster := func(data any) sample { return sample{aggregate: Cluster("prod"), data: data} }
+	proposals := []Proposal{{App: "web", Instance: "web-2", From: "node-1", To: "node-2", Why: "node-1 has 80 % of its memory asked for, node-2 20 %"}}
+	return []sample{
+		onNode(&NodeJoined{Node: "node-2", Inc: "k9-b1-1", Machine: "k9", TTL: spec.Duration(10 * time.Second), Epochs: map[string]uint64{"convex": 7, "cache": 2}, Facts: sampleFacts}),
+		onNode(&NodeSuspected{Node: "node-2", Inc: "k9-b1-1", LeaseSeq: 812, Silent: spec.Duration(10 * time.Second)}),
+		onNode(&NodeLost{Node: "node-2", Inc: "k9-b1-1", Reason: LostSilent, Confirmed: true, LeaseSeq: 812, Waited: spec.Duration(11 * time.Second)}),
+		onNode(&NodeLeft{Node: "node-2", Inc: "k9-b1-1"}),
+		onNode(&NodeFactsUpdated{Node: "node-2", Facts: sampleFacts}),
+		onNode(&NodeLabelsUpdated{Node: "node-2", Before: map[string]string{"role": "compute"}, After: map[string]string{"role": "storage", "zone": "a"},
+			Declared: map[string]string{"zone": "a"}}),
+		onNode(&NodeCordoned{Node: "node-2"}),
+		onNode(&NodeUncordoned{Node: "node-2"}),
+		onNode(&DrainStarted{Node: "node-2", Order: "o-drain-1", Timeout: spec.Duration(10 * time.Minute), Force: true, DeleteLocal: true}),
+		onNode(&DrainCompleted{Node: "node-2", Order: "o-drain-1", Moved: 4}),
+		onNode(&DrainFailed{Node: "node-2", Order: "o-drain-1", Code: "timeout", Left: []string{"convex-0"}}),
+		onNode(&DrainCancelled{Node: "node-2", Order: "o-drain-1"}),
+
+		onApp(&AppApplied{Spec: sampleApp(), SpecRev: 3, Generation: 2}),
+		onApp(&AppRemoved{DeleteLocal: true}),
+		onApp(&AppRestartRequested{Generation: 3}),
+		onApp(&PlacementInvalid{Instance: "convex-0", Missing: 1, Code: "no_eligible_node", Reason: "no node has role=storage and 4Gi left", Rejections: sampleRejections, Nodes: 4}),
+		onApp(&PlacementSatisfied{Node: "node-2"}),
+		onApp(&CancelRequested{Ref: sampleRef, Why: "operator"}),
+		ordering(&MigrationStarted{Ref: sampleRef, Kind: KindMove, Plan: "p-77", SpecRev: 3, Generation: 2, FromInc: "k7-b3-4", ToInc: "k9-b1-1", Order: "o-drain-1",
+			Class: ClassForced, DeleteLocal: true, Next: sampleNext}),
+		onApp(&MigrationCompleted{Ref: sampleRef, DurationMS: 2150, Step: StepStop, Result: sampleResult}),
+		onApp(&MigrationFailed{Ref: sampleRef, Code: "stale", Detail: "node-2 no longer has role=storage", Rules: sampleRejections, Left: LeftAtSource, BadNode: "node-2", DurationMS: 950}),
+		ordering(&StepRequested{Ref: sampleRef, Why: "node-1 restarted since the step was ordered", Next: sampleNext}),
+		ordering(&StepCompleted{Ref: sampleRef, Step: StepPrepare, Node: "node-2", OrderSeq: 4711, TookMS: 430, Result: sampleResult, Next: sampleNext}),
+		ordering(&StepFailed{Ref: sampleRef, Step: StepStart, Node: "node-2", OrderSeq: 4711, Code: "exit", Detail: "the program ended with status 1 after 20ms", Result: sampleResult, Next: sampleNext}),
+		ordering(&StepTimedOut{Ref: sampleRef, Step: StepStart, Node: "node-2", OrderSeq: 4711, Next: sampleNext}),
+		ordering(&LeadershipGranted{Ref: sampleRef, Epoch: 8, Node: "node-2", Inc: "k9-b1-1", OrderSeq: 4711, Result: sampleResult, Undo: true, Next: sampleNext}),
+		ordering(&LeadershipActivated{Ref: sampleRef, Epoch: 8, Node: "node-2", Inc: "k9-b1-1", OrderSeq: 4713, Next: sampleNext}),
+		onApp(&LeadershipReleased{Ref: sampleRef, Epoch: 8, Node: "node-2", Inc: "k9-b1-1", Why: ReleasedFenced, OrderSeq: 4715, Result: sampleResult}),
+		onApp(&InstanceUnhealthy{Instance: "convex-0", Node: "node-2", Detail: "GET /health: 503"}),
+		onApp(&InstanceHealthy{Instance: "convex-0", Node: "node-2"}),
+		onApp(&InstanceFailed{Instance: "convex-0", Node: "node-2", Detail: "ended 4 times within 1m0s, last with status 1"}),
+		onApp(&InstanceStopped{Instance: "convex-0", Node: "node-2", Detail: "ended while the agent was down"}),
+
+		onCluster(&PlanAdmitted{Plan: "p-77", Moves: []Move{sampleMove()}, StateSeq: 4700, PolicyHash: "9f86d081884c7d659a2f", Planner: "1.4.0",
+			Refused: []RefusedNodes{{App: "convex", Code: RuleLabel, Detail: "label role=storage missing (has role=compute)", Count: 2, Examples: []string{"node-3", "node-4"}}},
+			Scores:  map[string]int64{"m-5f1d": 830}}),
+		onCluster(&EvacuationStarted{Order: "o-evac-1", Selector: "zone=a,!gpu", Timeout: spec.Duration(10 * time.Minute)}),
+		onCluster(&EvacuationCompleted{Order: "o-evac-1", Moved: 12, TimedOut: true, Left: []string{"convex-0"}}),
+		onCluster(&PolicyUpdated{Policy: samplePolicy(), Hash: "9f86d081884c7d659a2f"}),
+		onCluster(&MovesFrozen{Source: FreezeOperator, Why: "change freeze until Monday"}),
+		onCluster(&MovesUnfrozen{Source: FreezeSafety, Why: "3 of 4 nodes renew again"}),
+		onCluster(&RebalanceTriggered{Order: "o-reb-1", Reason: ReasonManual, Trigger: TriggerManual, Apps: []string{"web"}, Before: 0.375, After: 0.125, Moves: proposals}),
+		onCluster(&RebalanceCompleted{Order: "o-reb-1", Moved: 1, Failed: 1}),
+
+		{aggregate: Request(Planner), app: "convex", node: "node-3",
+			data: &RequestRefused{Request: "app.move", Code: "refused", Detail: "move convex: node-3 refused: label role=storage missing (has role=compute)", Rejections: sampleRejections}},
+	}
+}
+
+// event makes s an event of revision 42, as Append would.
+func (s sample) event() Event {
+	t, err := TypeOf(s.data)
+	if err != nil {
+		panic(err)
+	}
+	e := Event{
+		TS: time.Date(2026, 1, 15, 10, 30, 0, 123456000, time.UTC), Type: t, V: registry[t].Version, App: s.app, Node: s.node, Rev: 42,
+		Actor: "cli:ana", Cause: "cmd:01J8ZK5V3N", Correlation: "cmd:01J8ZK0000", Prev: hashOf([]byte("revision 41")), Stream: "QK3ZT7SYMJ6WCPB4V2XLNDH5RA",
+		Data: s.data, Aggregate: s.aggregate, Target: s.target,
+	}
+	e.ID = deriveID(e.Aggregate, e.Rev, e.Type, e.Cause, e.Target)
+	return e
+}
+
+var prod = Subjects{"prod"}
+
+func (e Event) subject() string { return prod.Event(e.Aggregate, e.Type, e.Target) }

@@ -1,0 +1,98 @@
+package migrator
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/go-cluster/go-cluster/events"
+	"github.com/go-cluster/go-cluster/projections"
+	"github.com/go-cluster/go-cluster/services"
+	"github.com/go-cluster/go-cluster/transport"
+)
+
+// Service is the migrator of one process. Any number of them work on one cluster: each decision is stored only on the state that
+// it was made on.
+type Service struct{ *services.Core }
+
+// New returns the migrator of a Base, whose Run must run beside it.
+func New(b *services.Base) *Service { return &Service{services.NewCore(b, events.Migrator)} }
+
+// Run runs the migrator of b until ctx ends.
+func Run(ctx context.Context, b *services.Base) error { return New(b).Run(ctx) }
+
+// Run decides until ctx ends. It has no endpoints, and is listed with the other services all the same.
+func (s *Service) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return s.Serve(ctx, nil) })
+	g.Go(func() error { return s.Loop(ctx, true, s.pass) })
+	g.Go(func() error { return transport.ConsumeReports(ctx, s.Dial, s.Subjects, s.Log, s.report, nil) })
+	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// decided is a decision and the state that it was made on.
+type decided struct {
+	draft *events.Draft
+	head  events.Head
+}
+
+// pass decides once for each app: at most one event, since the next would have to be decided on a state with the first. Storing
+// wakes the loop again.
+func (s *Service) pass(ctx context.Context) (wake time.Time, err error) {
+	now, sure := s.Seen.Now()
+	leases := s.Seen.All()
+	var todo []decided
+	s.Replica.View(func(v *projections.Cluster) {
+		for name, a := range v.Apps {
+			agg := events.App(name)
+			if _, bad := v.Quarantined[agg]; bad {
+				continue
+			}
+			d, due := nextOf(v, a, now, sure)
+			if d == nil {
+				d = observe(v, a, leases, now, sure)
+			}
+			if d != nil {
+				todo = append(todo, decided{d, v.Head(agg)})
+			}
+			if !due.IsZero() && (wake.IsZero() || due.Before(wake)) {
+				wake = due
+			}
+		}
+	})
+	// A lost race, or a failure, holds up none of the others.
+	var conflict, failed error
+	for _, t := range todo {
+		_, err := s.Append(ctx, *t.draft, t.head)
+		switch {
+		case errors.Is(err, events.ErrConflict):
+			conflict = err
+		case err != nil:
+			failed = errors.Join(failed, err)
+		}
+	}
+	if failed != nil {
+		return wake, failed
+	}
+	return wake, conflict
+}
+
+// nextOf makes the first decision that is due among the open migrations of an app, and says when the next one is.
+func nextOf(v *projections.Cluster, a *projections.App, now time.Time, sure bool) (*events.Draft, time.Time) {
+	var wake time.Time
+	for _, m := range a.SortedOpen() {
+		d, due := Next(v, m, Input{}, now, sure)
+		if d != nil {
+			return d, time.Time{}
+		}
+		if !due.IsZero() && (wake.IsZero() || due.Before(wake)) {
+			wake = due
+		}
+	}
+	return nil, wake
+}

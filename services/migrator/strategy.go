@@ -1,0 +1,141 @@
+package migrator
+
+import (
+	"time"
+
+	"github.com/go-cluster/go-cluster/events"
+	"github.com/go-cluster/go-cluster/spec"
+)
+
+// side is the end of a move at which a step happens.
+type side int
+
+const (
+	source side = iota
+	target
+)
+
+// ending is the event that ends a step which was done, and orders the next. The last step of a row ends with
+// migration.completed, unless it releases.
+type ending int
+
+const (
+	completes ending = iota // step.completed
+	grants                  // leadership.granted: the commit of a singleton's move
+	activates               // leadership.activated
+	releases                // leadership.released; nothing is ordered after it
+)
+
+// undo is what it takes to return to the source once a step has been ordered.
+type undo int
+
+const (
+	nothing   undo = iota // the source serves; the agent of the target cleans up by itself
+	grantBack             // the source may have stepped down: it serves again only under a new epoch
+)
+
+// step is one act of a strategy.
+type step struct {
+	Name    events.Step
+	On      side
+	Timeout func(spec.App) time.Duration
+	Ends    ending
+	Undo    undo
+	Commit  bool // done, there is no way back but forward
+	Judge   bool // the move is judged once more when this step is done, before anything irrevocable is ordered
+	// Attempts is how often the step is ordered, 0 counting as 1, before a missing report fails it.
+	Attempts int
+	// Insist says that nothing but the step's end will do: it is repeated, whatever is reported, until it is done or its node lost.
+	Insist bool
+}
+
+// Every step, in its most common form.
+var (
+	prepare  = step{Name: events.StepPrepare, On: target, Timeout: stepTime, Judge: true}
+	stepDown = step{Name: events.StepStepDown, On: source, Timeout: stopTime, Ends: grants, Undo: grantBack, Commit: true}
+	persist  = step{Name: events.StepPersist, On: target, Timeout: stepTime, Ends: activates, Attempts: 3}
+	activate = step{Name: events.StepActivate, On: target, Timeout: stepTime, Attempts: 3}
+	start    = step{Name: events.StepStart, On: target, Timeout: startTime, Commit: true}
+	stop     = step{Name: events.StepStop, On: source, Timeout: stopTime}
+)
+
+// with returns a variation of a step.
+func (s step) with(change func(*step)) step {
+	change(&s)
+	return s
+}
+
+// row names a strategy.
+type row struct {
+	Mode spec.Mode
+	Kind string
+}
+
+// strategies has the steps of every kind of move. Later parts are rows between these: hooks before the first step and after the
+// last, catch-up after prepare, the balancer after start and before stop, partitions as rows of their own mode.
+//
+// A step-down ends the process and keeps its data, so that a singleton's source needs no stop step.
+var strategies = map[row][]step{
+	{spec.Singleton, events.KindMove}: {prepare, stepDown, persist, activate},
+	{spec.Singleton, events.KindPlace}: {
+		prepare.with(func(s *step) { s.Ends, s.Commit = grants, true }),
+		persist, activate,
+	},
+	{spec.Singleton, events.KindInPlace}: {stepDown, persist, activate},
+	{spec.Singleton, events.KindStop}: {
+		stepDown.with(func(s *step) { s.Ends, s.Commit, s.Insist = releases, false, true }),
+	},
+	{spec.Replicas, events.KindMove}:  {start.with(func(s *step) { s.Judge = true }), stop},
+	{spec.Replicas, events.KindPlace}: {start},
+	{spec.Replicas, events.KindInPlace}: { // once it has been stopped there is only one way
+		stop.with(func(s *step) { s.Commit, s.Attempts = true, 3 }),
+		start,
+	},
+	{spec.Replicas, events.KindStop}: {stop.with(func(s *step) { s.Attempts = 3 })},
+}
+
+// Ways back, ordered with Next.Undo. wayBack follows a grant to the source; giveBack makes a holder that cannot serve end its
+// epoch, without which nobody else may be granted one.
+var (
+	wayBack = []step{
+		persist.with(func(s *step) { s.On = source }),
+		activate.with(func(s *step) { s.On = source }),
+	}
+	giveBack = stepDown.with(func(s *step) { s.Ends, s.Commit, s.Insist = releases, false, true })
+)
+
+// find returns the position of a step in a row, -1 when it has none.
+func find(steps []step, name events.Step) int {
+	for i, s := range steps {
+		if s.Name == name {
+			return i
+		}
+	}
+	return -1
+}
+
+// committed says whether a row is past its commit while the step at i is open.
+func committed(steps []step, i int) bool {
+	for _, s := range steps[:max(i, 0)] {
+		if s.Commit {
+			return true
+		}
+	}
+	return false
+}
+
+func stepTime(a spec.App) time.Duration { return a.Migration.StepTimeout.D() }
+
+// startTime leaves a new member of a pool the time that it must have been healthy.
+func startTime(a spec.App) time.Duration {
+	return a.Migration.StepTimeout.D() + a.Migration.MinHealthyTime.D()
+}
+
+// stopTime leaves a program the time to end that its spec promises it, and the agent a step's time around that.
+func stopTime(a spec.App) time.Duration {
+	t := a.Migration.StepTimeout.D()
+	if a.Process != nil {
+		t += a.Process.StopTimeout.D()
+	}
+	return t
+}

@@ -1,0 +1,113 @@
+package rebalancer
+
+import (
+	"context"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/go-cluster/go-cluster/api"
+	"github.com/go-cluster/go-cluster/events"
+	"github.com/go-cluster/go-cluster/placement"
+	"github.com/go-cluster/go-cluster/projections"
+	"github.com/go-cluster/go-cluster/services"
+	"github.com/go-cluster/go-cluster/transport"
+)
+
+// Service is one rebalancer. Any number may run.
+type Service struct {
+	*services.Core
+	judged uint64 // the newest join that was found to call for nothing; of the loop alone
+}
+
+// New returns a rebalancer on a Base.
+func New(b *services.Base) *Service { return &Service{Core: services.NewCore(b, events.Rebalancer)} }
+
+// Run proposes and answers until ctx ends.
+func (s *Service) Run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error {
+		return s.Serve(ctx, map[api.Endpoint]transport.Handler{api.AppRebalance: s.rebalance})
+	})
+	g.Go(func() error { return s.Loop(ctx, false, s.pass) })
+	return g.Wait()
+}
+
+// pass ends the rebalances that are done, and proposes one for a join that calls for it.
+func (s *Service) pass(ctx context.Context) (time.Time, error) {
+	var (
+		todo []*events.Draft
+		head events.Head
+		wake time.Time
+		bad  bool
+	)
+	now, sure := s.Seen.Now()
+	s.Replica.View(func(v *projections.Cluster) {
+		cluster := events.Cluster(v.Name)
+		head, bad = v.Head(cluster), v.Quarantined[cluster] != ""
+		if todo = finished(v); len(todo) > 0 {
+			return
+		}
+		if !sure {
+			now = v.Time
+		}
+		join, due, later := joined(v, s.judged, now)
+		if wake = later; !due {
+			return
+		}
+		if d := automatic(v, join); d != nil {
+			todo = append(todo, d)
+		} else {
+			s.judged = join.Seq
+		}
+	})
+	if bad || len(todo) == 0 {
+		return wake, nil
+	}
+	_, err := s.Append(ctx, *todo[0], head) // the event itself brings the loop back for the rest
+	return wake, err
+}
+
+func (s *Service) rebalance(ctx context.Context, r *transport.Request) (any, error) {
+	req, err := transport.Decode[api.RebalanceRequest](r)
+	if err != nil {
+		return nil, err
+	}
+	var rep api.RebalanceReply
+	weigh := func(v *projections.Cluster) (placement.Proposal, []string, error) {
+		apps, refused := scope(v, req)
+		if refused != nil {
+			return placement.Proposal{}, nil, refused
+		}
+		p := placement.Balance(v, apps)
+		rep.Before, rep.After, rep.Moves = p.Before, p.After, p.Moves
+		return p, apps, nil
+	}
+	if req.DryRun {
+		err = s.Question(ctx, r, func(v *projections.Cluster) error {
+			rep.Ack = api.Ack{Seq: v.Seq}
+			_, _, err := weigh(v)
+			return err
+		})
+	} else {
+		rep.Ack, err = s.Command(ctx, r, func(v *projections.Cluster) (*events.Draft, error) {
+			p, apps, err := weigh(v)
+			if err != nil {
+				return nil, err
+			}
+			return propose(v, p, Order(r.Meta.ID), events.ReasonManual, events.TriggerManual, apps), nil
+		})
+		s.Replica.View(func(v *projections.Cluster) {
+			if o := v.Rebalances[rep.Order]; o != nil { // what was stored, also when it was by an earlier try
+				rep.Before, rep.After, rep.Moves = o.Before, o.After, o.Moves
+			}
+		})
+	}
+	if err != nil {
+		return nil, err
+	}
+	if rep.Moves == nil {
+		rep.Moves = []events.Proposal{}
+	}
+	return rep, nil
+}

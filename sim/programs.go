@@ -1,0 +1,320 @@
+package sim
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/go-cluster/go-cluster/agent"
+)
+
+// Programs is what runs on all nodes. It keeps a journal of who was active when, from the programs' own point of view.
+type Programs struct {
+	boot func() time.Duration
+
+	mu      sync.Mutex
+	nodes   map[string]*machine
+	journal []Span
+	// Behave says how an instance behaves when it starts on a node; nil: it starts at once and is well.
+	Behave func(node, instance string) Behaviour
+}
+
+// Behaviour of a simulated program.
+type Behaviour struct {
+	StartTakes time.Duration // until it is healthy
+	Fails      string        // it gives up with this detail instead
+	StopTakes  time.Duration
+}
+
+// Span is one life of a started program.
+type Span struct {
+	App, Instance, Node, Role string
+	Epoch                     uint64
+	From, To                  time.Duration // To 0: still running
+}
+
+type machine struct {
+	p      *Programs
+	id     string
+	state  map[string]*program
+	notify func(string)
+	port   int
+	until  time.Duration // deadline of the watchdogs
+}
+
+type program struct {
+	in    agent.Instance
+	st    agent.Status
+	span  int // index in the journal, -1: not running
+	guard *time.Timer
+	ready *time.Timer
+}
+
+func newPrograms(boot func() time.Duration) *Programs {
+	return &Programs{boot: boot, nodes: map[string]*machine{}}
+}
+
+func (p *Programs) node(id string) *machine {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.nodes[id] == nil {
+		p.nodes[id] = &machine{p: p, id: id, state: map[string]*program{}, port: 30000}
+	}
+	return p.nodes[id]
+}
+
+// Journal returns every span so far.
+func (p *Programs) Journal() []Span {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return slices.Clone(p.journal)
+}
+
+// Overlaps returns pairs of lives of an app as active that overlap in time.
+func (p *Programs) Overlaps() []string {
+	var out []string
+	spans := p.Journal()
+	for i, x := range spans {
+		for _, y := range spans[i+1:] {
+			if x.Role != "active" || y.Role != "active" || x.App != y.App {
+				continue
+			}
+			if (x.To == 0 || x.To > y.From) && (y.To == 0 || y.To > x.From) {
+				out = append(out, fmt.Sprintf("%s active twice: %+v and %+v", x.App, x, y))
+			}
+		}
+	}
+	return out
+}
+
+// GiveUp makes a running program fail for good: its node gives it up.
+func (p *Programs) GiveUp(node, instance, detail string) {
+	m := p.node(node)
+	p.mu.Lock()
+	if g := m.state[instance]; g != nil {
+		m.end(g)
+		g.st.State, g.st.Healthy, g.st.Detail = agent.StateFailed, false, detail
+	}
+	p.mu.Unlock()
+	m.tell(instance)
+}
+
+func (p *Programs) crash(node string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if m := p.nodes[node]; m != nil {
+		for _, g := range m.state {
+			m.end(g)
+		}
+		m.state = map[string]*program{}
+	}
+}
+
+func (p *Programs) stopAll() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, m := range p.nodes {
+		for _, g := range m.state {
+			m.end(g)
+		}
+	}
+}
+
+// end notes the end of a life; the caller holds the lock.
+func (m *machine) end(g *program) {
+	for _, t := range []*time.Timer{g.guard, g.ready} {
+		if t != nil {
+			t.Stop()
+		}
+	}
+	g.guard, g.ready = nil, nil
+	if g.span >= 0 {
+		m.p.journal[g.span].To = m.p.boot()
+		g.span = -1
+	}
+}
+
+func (m *machine) tell(id string) {
+	m.p.mu.Lock()
+	f := m.notify
+	m.p.mu.Unlock()
+	if f != nil {
+		f(id)
+	}
+}
+
+func (m *machine) behaviour(id string) Behaviour {
+	if m.p.Behave == nil {
+		return Behaviour{}
+	}
+	return m.p.Behave(m.id, id)
+}
+
+// Prepare implements agent.Driver.
+func (m *machine) Prepare(_ context.Context, in agent.Instance) (agent.Status, error) {
+	m.p.mu.Lock()
+	defer m.p.mu.Unlock()
+	return m.prepare(in).st, nil
+}
+
+func (m *machine) prepare(in agent.Instance) *program {
+	g := m.state[in.ID]
+	if g == nil {
+		g = &program{span: -1, st: agent.Status{ID: in.ID, App: in.App.Name, State: agent.StateReady, Ports: map[string]int{}}}
+		for name, port := range in.App.Ports {
+			if port == 0 {
+				m.port++
+				port = m.port
+			}
+			g.st.Ports[name] = port
+		}
+		m.state[in.ID] = g
+	}
+	if g.span < 0 {
+		g.in, g.st.State = in, agent.StateReady
+	}
+	return g
+}
+
+// Start implements agent.Driver.
+func (m *machine) Start(_ context.Context, in agent.Instance) (agent.Status, error) {
+	b := m.behaviour(in.ID)
+	m.p.mu.Lock()
+	g := m.prepare(in)
+	if g.span >= 0 {
+		defer m.p.mu.Unlock()
+		if g.st.Epoch != in.Epoch || g.st.Generation != in.Generation {
+			return g.st, fmt.Errorf("%s runs already with epoch %d", in.ID, g.st.Epoch)
+		}
+		return g.st, nil
+	}
+	g.in, g.st.Role, g.st.Epoch, g.st.Generation = in, in.Role, in.Epoch, in.Generation
+	g.st.State, g.st.Healthy = agent.StateStarting, false
+	m.p.journal = append(m.p.journal, Span{App: in.App.Name, Instance: in.ID, Node: m.id, Role: in.Role, Epoch: in.Epoch, From: m.p.boot()})
+	g.span = len(m.p.journal) - 1
+	m.watch(g)
+	verdict := func() {
+		m.p.mu.Lock()
+		if b.Fails != "" {
+			m.end(g)
+			g.st.State, g.st.Detail = agent.StateFailed, b.Fails
+		} else {
+			g.st.State, g.st.Healthy = agent.StateRunning, true
+		}
+		m.p.mu.Unlock()
+		m.tell(in.ID)
+	}
+	if b.StartTakes > 0 {
+		g.ready = time.AfterFunc(b.StartTakes, verdict)
+		defer m.p.mu.Unlock()
+		return g.st, nil
+	}
+	m.p.mu.Unlock()
+	verdict()
+	st, _ := m.Status(in.ID)
+	return st, nil
+}
+
+// Stop implements agent.Driver.
+func (m *machine) Stop(ctx context.Context, id string) (agent.Status, error) {
+	if d := m.behaviour(id).StopTakes; d > 0 {
+		select {
+		case <-ctx.Done():
+			return agent.Status{}, ctx.Err()
+		case <-time.After(d):
+		}
+	}
+	return m.stopped(id)
+}
+
+func (m *machine) stopped(id string) (agent.Status, error) {
+	m.p.mu.Lock()
+	g := m.state[id]
+	if g == nil {
+		m.p.mu.Unlock()
+		return agent.Status{ID: id, State: agent.StateStopped}, nil
+	}
+	m.end(g)
+	g.st.State, g.st.Healthy = agent.StateStopped, false
+	st := g.st
+	m.p.mu.Unlock()
+	m.tell(id)
+	return st, nil
+}
+
+// Kill implements agent.Driver.
+func (m *machine) Kill(id string) error {
+	_, err := m.stopped(id)
+	return err
+}
+
+// Remove implements agent.Driver.
+func (m *machine) Remove(id string, _ bool) error {
+	m.p.mu.Lock()
+	defer m.p.mu.Unlock()
+	delete(m.state, id)
+	return nil
+}
+
+// Status implements agent.Driver.
+func (m *machine) Status(id string) (agent.Status, bool) {
+	m.p.mu.Lock()
+	defer m.p.mu.Unlock()
+	g := m.state[id]
+	if g == nil {
+		return agent.Status{}, false
+	}
+	st := g.st
+	st.Ports = maps.Clone(st.Ports)
+	return st, true
+}
+
+// List implements agent.Driver.
+func (m *machine) List() []agent.Status {
+	m.p.mu.Lock()
+	defer m.p.mu.Unlock()
+	var out []agent.Status
+	for _, id := range slices.Sorted(maps.Keys(m.state)) {
+		out = append(out, m.state[id].st)
+	}
+	return out
+}
+
+// Adopt implements agent.Driver.
+func (m *machine) Adopt(context.Context) ([]agent.Status, error) { return m.List(), nil }
+
+// Extend implements agent.Driver: like the watchdog of a process, a timer ends each fenced program at the deadline.
+func (m *machine) Extend(deadline time.Duration) {
+	m.p.mu.Lock()
+	defer m.p.mu.Unlock()
+	m.until = deadline
+	for _, g := range m.state {
+		m.watch(g)
+	}
+}
+
+// watch sets the timer of a fenced program; the caller holds the lock.
+func (m *machine) watch(g *program) {
+	if g.span < 0 || !g.in.Fenced || m.until == 0 {
+		return
+	}
+	if g.guard != nil {
+		g.guard.Stop()
+	}
+	id := g.in.ID
+	g.guard = time.AfterFunc(m.until-m.p.boot(), func() { _ = m.Kill(id) })
+}
+
+// Notify implements agent.Driver.
+func (m *machine) Notify(f func(string)) {
+	m.p.mu.Lock()
+	defer m.p.mu.Unlock()
+	m.notify = f
+}
+
+// Logs implements agent.Driver; simulated programs print nothing.
+func (m *machine) Logs(context.Context, string, int, bool, io.Writer) error { return nil }
