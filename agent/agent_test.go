@@ -7,7 +7,9 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/go-json-experiment/json"
 	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go"
 
 	"github.com/go-cluster/go-cluster/api"
 	"github.com/go-cluster/go-cluster/events"
@@ -141,6 +143,41 @@ func TestFailures(t *testing.T) {
 		order = w.append("db", &events.StepRequested{Ref: ref, Why: "again", Next: &next})
 		if r := w.report(order); !r.Failed || r.Code != codeStaleEpoch || !r.Result.Released {
 			t.Errorf("an epoch that was given back must not be used again: %+v", r)
+		}
+	})
+}
+
+// A log that was set back cannot bring an old epoch to life on a machine that has seen a newer one.
+func TestOlderEpochIsRefused(t *testing.T) {
+	inWorld(t, func(w *world) {
+		d := newSimDriver(w.boot)
+		cfg := w.config("a", d)
+		seen, err := openEpochs(mkdir(t, cfg.Dir))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := seen.Persist("db", 9); err != nil {
+			t.Fatal(err)
+		}
+		a := w.agent(cfg)
+		defer a.stop()
+		inc := w.joined(1)
+		w.mu.Lock()
+		if got := w.declared[0].Epochs["db"]; got != 9 {
+			t.Errorf("declared epoch %d", got)
+		}
+		w.mu.Unlock()
+		w.apply(singleton("db"), 1)
+		next := events.Next{Step: events.StepPersist, Node: "node-1", Inc: inc, Timeout: spec.Duration(time.Minute)}
+		ref, _ := w.start("db", inc, events.StepPrepare)
+		order := w.append("db", &events.LeadershipGranted{Ref: ref, Epoch: 4, Node: "node-1", Inc: inc, Next: &next})
+		if r := w.report(order); !r.Failed || r.Code != codeStaleEpoch {
+			t.Errorf("persist: %+v", r)
+		}
+		next.Step = events.StepActivate
+		order = w.append("db", &events.LeadershipActivated{Ref: ref, Epoch: 4, Node: "node-1", Inc: inc, Next: &next})
+		if r := w.report(order); !r.Failed || r.Code != codeStaleEpoch || !r.Result.Released || d.count("start") != 0 {
+			t.Errorf("activate: %+v", r)
 		}
 	})
 }
@@ -324,7 +361,7 @@ func TestHealthTravelsAtOnce(t *testing.T) {
 		inc := w.joined(1)
 		w.runPool("web", inc)
 		end := w.heads[events.App("web")].Seq
-		w.until(10*time.Second, "healthy in the lease", func() bool {
+		w.until(time.Second, "healthy in the lease, seen with the event that placed it", func() bool {
 			l := w.lease("node-1").Lease
 			return l.LogSeq >= end && len(l.Instances) == 1 && l.Instances[0].Healthy
 		})
@@ -386,6 +423,10 @@ func TestStopAppsOnExit(t *testing.T) {
 		if d.count("kill") != 0 || d.count("stop") != 2 {
 			t.Errorf("not stopped gracefully: %v", d.calls)
 		}
+		// The last lease says that the epoch was ended on purpose; an active that has merely stopped looks like a failure.
+		if want := []api.FencedEpoch{{App: "db", Instance: "db-0", Epoch: 1}}; !cmp.Equal(w.lease("node-1").Lease.Fenced, want) {
+			t.Errorf("ended epochs in the last lease: %v, want %v", w.lease("node-1").Lease.Fenced, want)
+		}
 	})
 }
 
@@ -409,6 +450,74 @@ func TestEarlyOrdersAreFound(t *testing.T) {
 		defer a.stop()
 		if r := w.report(order); r.Failed {
 			t.Errorf("%+v", r)
+		}
+	})
+}
+
+// A machine that was suspended past its deadline fences itself before it renews, starts or reports anything.
+func TestSuspendedMachineFencesFirst(t *testing.T) {
+	inWorld(t, func(w *world) {
+		d := newSimDriver(w.boot)
+		a := w.agent(w.config("a", d))
+		defer a.stop()
+		inc := w.joined(1)
+		w.runSingleton("db", inc)
+		w.apply(pool("web"), 1)
+		updates := make(chan api.Lease, 100)
+		follow, err := w.nc.Subscribe(w.subjects.Lease("node-1"), func(m *nats.Msg) {
+			var l api.Lease
+			if err := json.Unmarshal(m.Data, &l); err == nil {
+				updates <- l
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = follow.Unsubscribe() }()
+		w.pass(time.Second)
+		d.mu.Lock()
+		d.calls = nil
+		d.mu.Unlock()
+		for len(updates) > 0 {
+			<-updates
+		}
+		w.slept.Add(int64(10 * time.Minute))
+		d.set("db-0", func(*simInstance) {}) // the keeper wakes up before the fence looks at the clock
+		_, order := w.start("web", inc, events.StepStart)
+		if r := w.report(order); r.Failed {
+			t.Errorf("after the lease was renewed: %+v", r)
+		}
+		d.mu.Lock()
+		calls := append([]string(nil), d.calls...)
+		d.mu.Unlock()
+		if len(calls) == 0 || calls[0] != "kill db-0" {
+			t.Errorf("the first thing was not the fence: %v", calls)
+		}
+		if l := <-updates; !cmp.Equal(l.Fenced, []api.FencedEpoch{{App: "db", Instance: "db-0", Epoch: 1}}) {
+			t.Errorf("the first renewal does not list the fenced epoch: %+v", l)
+		}
+	})
+}
+
+// A renewal whose acknowledgement was lost is found again, and does not cost the lease.
+func TestLostAcknowledgementIsAdopted(t *testing.T) {
+	inWorld(t, func(w *world) {
+		d := newSimDriver(w.boot)
+		a := w.agent(w.config("a", d))
+		defer a.stop()
+		inc := w.joined(1)
+		w.runSingleton("db", inc)
+		for {
+			rec := w.lease("node-1") // what it would look like: stored, and the agent does not know
+			if _, err := w.leases.Put(w.ctx, rec.Lease, rec.Seq); err == nil {
+				break
+			}
+		}
+		before := w.lease("node-1").Seq
+		w.until(10*time.Second, "renewal on top", func() bool { l := w.lease("node-1"); return l.Seq > before && l.Lease.Inc == inc })
+		w.pass(time.Minute)
+		if st, _ := d.Status("db-0"); st.State != StateRunning || d.count("kill") != 0 {
+			t.Errorf("db-0 is %s", st.State)
 		}
 	})
 }

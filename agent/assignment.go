@@ -104,6 +104,29 @@ func (a *assignment) ready(inc string, joined uint64) bool {
 	return n != nil && n.Inc == inc && n.Status == projections.StatusReady && a.state.Seq >= joined
 }
 
+// judged says whether the message is the cluster's view of how an instance here is: a lease that is older than that view says
+// nothing against it.
+func (a *assignment) judged(m events.Message) bool {
+	if m.Err != nil {
+		return false
+	}
+	switch d := m.Event.Data.(type) {
+	case *events.InstanceHealthy:
+		return d.Node == a.node
+	case *events.InstanceUnhealthy:
+		return d.Node == a.node
+	case *events.InstanceFailed:
+		return d.Node == a.node
+	case *events.InstanceStopped:
+		return d.Node == a.node
+	case *events.MigrationCompleted:
+		return d.ToNode == a.node || d.FromNode == a.node
+	case *events.MigrationFailed:
+		return d.ToNode == a.node || d.FromNode == a.node
+	}
+	return false
+}
+
 // quarantined says why nothing in the app's or the node's events may be acted upon.
 func (a *assignment) quarantined() string {
 	return cmp.Or(a.state.Quarantined[events.App(a.app)], a.state.Quarantined[events.Node(a.node)])

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -34,7 +35,8 @@ type world struct {
 	*testing.T
 	ctx      context.Context
 	dir      string
-	boot     func() time.Duration
+	boot     func() time.Duration // goes on while the machine is suspended
+	slept    atomic.Int64         // how long it was, in nanoseconds
 	subjects events.Subjects
 	server   *server
 	nc       *nats.Conn
@@ -98,7 +100,8 @@ func inWorld(t *testing.T, f func(*world)) {
 			t.Fatal(err)
 		}
 		w := &world{T: t, ctx: t.Context(), dir: dir, subjects: s, server: &server{dir: filepath.Join(dir, "nats")}, heads: map[events.Aggregate]events.Head{},
-			boot: func() time.Duration { return time.Hour + time.Since(start) }, logger: zap.NewNop()}
+			logger: zap.NewNop()}
+		w.boot = func() time.Duration { return time.Hour + time.Since(start) + time.Duration(w.slept.Load()) }
 		if testing.Verbose() {
 			w.logger = zaptest.NewLogger(t)
 		}

@@ -45,6 +45,10 @@ func (k *keeper) run(ctx context.Context) error {
 			return err
 		}
 		if k.hold(ctx); ctx.Err() != nil {
+			if k.cfg.StopAppsOnExit {
+				// The lease is what the control plane goes by until the next agent: it is to say that all was stopped on purpose.
+				k.renew(context.WithoutCancel(ctx))
+			}
 			return nil
 		}
 		k.fence.auth.lose()
@@ -184,6 +188,10 @@ func (k *keeper) renew(ctx context.Context) bool {
 	defer cancel()
 	lease := k.lease(api.LeaseHeld, k.tenure.inc, k.tenure.n)
 	sent := k.cfg.Clock.Boot()
+	complain := k.log.Warn
+	if k.failed { // once for each outage
+		complain = k.log.Debug
+	}
 	k.tried, k.failed = sent, true
 	seq, err := k.leases.Put(try, lease, k.tenure.seq)
 	switch {
@@ -192,7 +200,7 @@ func (k *keeper) renew(ctx context.Context) bool {
 	case errors.Is(err, transport.ErrLeaseMoved):
 		rec, exists, read := k.leases.Get(try, k.cfg.Node)
 		if read != nil {
-			k.log.Warn("the lease has moved and cannot be read", zap.Error(read))
+			complain("the lease has moved and cannot be read", zap.Error(read))
 			return true
 		}
 		if !k.tenure.moved(rec.Lease, exists, rec.Seq) {
@@ -201,10 +209,12 @@ func (k *keeper) renew(ctx context.Context) bool {
 		}
 	case errors.Is(err, transport.ErrLeaseUnknown):
 		k.tenure.unknown(sent)
-		k.log.Warn("lease not renewed", zap.Error(err))
+		if ctx.Err() == nil {
+			complain("lease not renewed", zap.Error(err))
+		}
 		return true
 	default:
-		k.log.Error("lease not renewed", zap.Error(err))
+		complain("lease not renewed", zap.Error(err))
 		return true
 	}
 	k.failed = k.granted() != nil

@@ -124,3 +124,25 @@ func TestDeadlineIsNeverTooLate(t *testing.T) {
 		}
 	})
 }
+
+func TestAdoptedRenewalCounts(t *testing.T) {
+	held := api.Lease{State: api.LeaseHeld, Inc: "i"}
+	tn := tenure{inc: "i", n: 1}
+	tn.renewed(7, 10*time.Second)
+	tn.unknown(15 * time.Second)
+	tn.unknown(16 * time.Second)
+	if !tn.moved(held, true, 8) || tn.seq != 8 || tn.deadline(30*time.Second, 2*time.Second) != 43*time.Second {
+		t.Errorf("after adoption: %+v", tn)
+	}
+	if !tn.moved(held, true, 9) || tn.seq != 9 || tn.deadline(30*time.Second, 2*time.Second) != 43*time.Second {
+		t.Errorf("a write that nobody here has sent moved the deadline: %+v", tn)
+	}
+	for _, l := range []api.Lease{{State: api.LeaseClosed, Inc: "i"}, {State: api.LeaseHeld, Inc: "j"}, {State: api.LeaseFree}} {
+		if tn.moved(l, true, 10) || tn.seq != 9 {
+			t.Errorf("adopted %+v", l)
+		}
+	}
+	if tn.moved(api.Lease{}, false, 0) {
+		t.Error("adopted nothing")
+	}
+}

@@ -43,7 +43,9 @@ func newSimDriver(boot func() time.Duration) *simDriver {
 	return &simDriver{boot: boot, list: map[string]*simInstance{}, broken: map[string]bool{}, sick: map[string]bool{}, killed: map[string]time.Duration{}}
 }
 
-func (d *simDriver) did(format string, args ...any) { d.calls = append(d.calls, fmt.Sprintf(format, args...)) }
+func (d *simDriver) did(format string, args ...any) {
+	d.calls = append(d.calls, fmt.Sprintf(format, args...))
+}
 
 // count returns how many calls begin with the prefix.
 func (d *simDriver) count(prefix string) int {

@@ -34,6 +34,8 @@ type worker struct {
 	view   *assignment
 	acting acting
 	wake   uint64 // sequence of the newest event that it was woken up for
+	// current says that the fold had caught up once: what comes now is new.
+	current bool
 
 	// The rest belongs to the goroutine of run.
 	asked     uint64 // connection for which the end of the app's events was asked, from 1
@@ -126,8 +128,12 @@ func (w *worker) fold(m events.Message) {
 	if w.acting.cancel != nil && !w.view.open(w.acting.inc, w.acting.seq) {
 		w.acting.cancel(errSuperseded)
 	}
+	judged := w.current && w.view.judged(m)
 	w.mu.Unlock()
 	w.a.sawSeq(m.Event.Seq)
+	if judged {
+		w.a.kick() // what the next lease says counts only when it has seen this
+	}
 	w.nudge()
 }
 
@@ -198,6 +204,7 @@ func (w *worker) decide(m mandate, s session) (deed, bool) {
 	case v.state.Seq < w.target || !v.ready(m.inc, s.joined):
 		return deed{}, false
 	}
+	w.current = true
 	if err := w.remember(m.inc); err != nil {
 		w.idle("what the log says cannot be written down", zap.Error(err))
 		return deed{}, false

@@ -77,7 +77,7 @@ func encode(e *Event) ([]byte, error) {
 	return b, nil
 }
 
-// Decode reads one stored message. The error is a *MalformedError.
+// Decode reads one stored message. Every error is a *MalformedError.
 func Decode(subject string, seq uint64, stored time.Time, b []byte) (Event, error) {
 	bad := func(format string, args ...any) (Event, error) {
 		return Event{}, &MalformedError{Subject: subject, Seq: seq, Reason: fmt.Sprintf(format, args...)}

@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -38,6 +38,8 @@ type Log struct {
 	stream      jetstream.Stream
 	incarnation string
 	now         func() time.Time
+	void        atomic.Pointer[error]  // see ErrIncarnation
+	probed      atomic.Pointer[ending] // for readers
 }
 
 // Open binds to the existing event stream of a cluster. now stamps events for people; no decision rests on it.
@@ -58,6 +60,7 @@ func (l *Log) Incarnation() string { return l.incarnation }
 
 // Append stores d as the next event of its aggregate, which must end at head. On success it returns the event as stored. On
 // ErrConflict nothing of this call was stored. On ErrUnknown (ctx ended, or the servers did not answer) it may have been stored.
+// Two replicas that make the same decision at the same head store it once and both succeed, with the payload that was stored.
 func (l *Log) Append(ctx context.Context, d Draft, head Head) (Event, error) {
 	e, raw, err := l.compose(d, head)
 	if err != nil {
@@ -68,6 +71,9 @@ func (l *Log) Append(ctx context.Context, d Draft, head Head) (Event, error) {
 		return Event{}, fmt.Errorf("append %s to %s: %w", e.Type, e.Aggregate, err)
 	}
 	for wait := 5 * time.Millisecond; ; wait = min(2*wait, 500*time.Millisecond) {
+		if err := l.voided(); err != nil {
+			return fail(err)
+		}
 		msg := nats.NewMsg(subject)
 		msg.Data = raw
 		try, cancel := context.WithTimeout(ctx, 5*time.Second)
@@ -152,18 +158,20 @@ func (l *Log) compose(d Draft, head Head) (Event, []byte, error) {
 
 // LastSeq asks the stream's leader for the sequence of the log's newest event.
 func (l *Log) LastSeq(ctx context.Context) (uint64, error) {
+	if err := l.voided(); err != nil {
+		return 0, err
+	}
+	asked := time.Now()
 	info, err := l.stream.Info(ctx)
 	if err != nil {
 		return 0, fmt.Errorf("ask for the end of the log: %w", err)
 	}
 	if got := info.Config.Metadata[MetaIncarnation]; got != l.incarnation {
-		return 0, fmt.Errorf("%w: it was %s, now it is %s", ErrIncarnation, l.incarnation, got)
+		return 0, l.revoke("it was %s, now it is %s", l.incarnation, got)
 	}
+	l.probed.Store(&ending{at: asked, last: info.State.LastSeq})
 	return info.State.LastSeq, nil
 }
-
-// ErrIncarnation says that the stream was re-created or restored: what was folded from it is void.
-var ErrIncarnation = errors.New("the event stream has another incarnation")
 
 // LastSeqOf asks the stream's leader for the sequence of the newest event of an aggregate, 0 for none.
 func (l *Log) LastSeqOf(ctx context.Context, a Aggregate) (uint64, error) {
@@ -175,54 +183,4 @@ func (l *Log) LastSeqOf(ctx context.Context, a Aggregate) (uint64, error) {
 		return 0, fmt.Errorf("ask for the end of %s: %w", a, err)
 	}
 	return m.Sequence, nil
-}
-
-// Message is one stored message as Follow delivers it: an event, or why it is none.
-type Message struct {
-	Event Event
-	Err   *MalformedError // non-nil: Event is not valid, but for Seq
-	Raw   []byte          // as stored; valid only during the call
-}
-
-// Follow calls fn with every stored message from sequence from on that a filter matches (no filter: all), in order and without a
-// gap, and then with each new one. It resumes by itself after lost connections. It returns when ctx ends (with its error), when
-// fn does, or when the stream cannot be read any more.
-func (l *Log) Follow(ctx context.Context, from uint64, filters []string, fn func(Message) error) error {
-	cons, err := l.js.OrderedConsumer(ctx, l.EventsStream(), jetstream.OrderedConsumerConfig{
-		FilterSubjects: filters, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: max(from, 1),
-	})
-	if err != nil {
-		return fmt.Errorf("follow the log from %s: %w", strconv.FormatUint(from, 10), err)
-	}
-	it, err := cons.Messages(jetstream.PullMaxMessages(1000))
-	if err != nil {
-		return fmt.Errorf("follow the log: %w", err)
-	}
-	stop := context.AfterFunc(ctx, it.Stop)
-	defer it.Stop()
-	defer stop()
-	for {
-		m, err := it.Next()
-		if ctx.Err() != nil {
-			return ctx.Err()
-		}
-		if err != nil {
-			return fmt.Errorf("follow the log: %w", err)
-		}
-		meta, err := m.Metadata()
-		if err != nil {
-			return fmt.Errorf("follow the log: %w", err)
-		}
-		msg := Message{Raw: m.Data()}
-		msg.Event, err = Decode(m.Subject(), meta.Sequence.Stream, meta.Timestamp, m.Data())
-		if err != nil {
-			if !errors.As(err, &msg.Err) {
-				return err
-			}
-			msg.Event.Seq, msg.Event.Stored = meta.Sequence.Stream, meta.Timestamp
-		}
-		if err := fn(msg); err != nil {
-			return err
-		}
-	}
 }

@@ -58,24 +58,90 @@ func TestEnds(t *testing.T) {
 	})
 }
 
-// A stream that was deleted and made again has the same name and other sequences.
+// remake deletes the event stream and makes it again while the network is down. It returns the new log, on another network.
+func (s *site) remake(network *gate) *events.Log {
+	s.t.Helper()
+	js, end := s.connect(nil)
+	s.t.Cleanup(end)
+	network.set(true)
+	if err := js.DeleteStream(s.t.Context(), s.EventsStream()); err != nil {
+		s.t.Fatal(err)
+	}
+	s.bootstrap(js)
+	log, _ := s.open(nil)
+	network.set(false)
+	return log
+}
+
+// A stream that was deleted and made again has the same name and other sequences: what was opened on the old one neither reads nor
+// writes the new one.
 func TestIncarnation(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *site) {
-		log, js := s.open(nil)
+		network := &gate{InProcessConnProvider: s}
+		log, _ := s.open(network)
 		fill(t, log, 3, "node-1")
-		if err := js.DeleteStream(t.Context(), s.EventsStream()); err != nil {
-			t.Fatal(err)
+		f := follow(t.Context(), log, 1)
+		head := headOf(f.await(t, 3)[2].Event)
+		again := s.remake(network)
+		<-f.done
+		if err := f.stop(); !errors.Is(err, events.ErrIncarnation) {
+			t.Errorf("a Follow under way: %v, want ErrIncarnation", err)
 		}
-		s.bootstrap(js)
 		if last, err := log.LastSeq(t.Context()); !errors.Is(err, events.ErrIncarnation) {
 			t.Errorf("LastSeq: %d, %v, want ErrIncarnation", last, err)
 		}
-		again, _ := s.open(nil)
+		for node, head := range map[string]events.Head{"node-1": head, "node-2": {}} {
+			if _, err := log.Append(t.Context(), cordon(node, "late"), head); !errors.Is(err, events.ErrIncarnation) {
+				t.Errorf("Append to %s: %v, want ErrIncarnation", node, err)
+			}
+		}
+		if err := log.Follow(t.Context(), 1, nil, func(events.Message) error { return nil }); !errors.Is(err, events.ErrIncarnation) {
+			t.Errorf("Follow: %v, want ErrIncarnation", err)
+		}
 		if again.Incarnation() == log.Incarnation() || again.Incarnation() == "" {
 			t.Errorf("incarnation %q after %q", again.Incarnation(), log.Incarnation())
 		}
-		if _, err := again.LastSeq(t.Context()); err != nil {
-			t.Error(err)
+		if last, err := again.LastSeq(t.Context()); err != nil || last != 0 {
+			t.Errorf("the new log ends at %d, %v: the old one wrote into it", last, err)
+		}
+	})
+}
+
+// Nobody else has to ask: a reader finds out by itself, however busy the new stream is.
+func TestFollowFindsAnotherIncarnation(t *testing.T) {
+	for name, n := range map[string]int{"idle": 0, "shorter": 2, "longer": 7} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, s *site) {
+				network := &gate{InProcessConnProvider: s}
+				log, _ := s.open(network)
+				fill(t, log, 3, "node-1")
+				f := follow(t.Context(), log, 1)
+				f.await(t, 3)
+				fill(t, s.remake(network), n, "node-2")
+				<-f.done
+				if err := f.stop(); !errors.Is(err, events.ErrIncarnation) {
+					t.Errorf("got %v, want ErrIncarnation", err)
+				}
+				if len(f.msgs) != 3 {
+					t.Errorf("%d messages were delivered, 3 are of the stream that was opened", len(f.msgs))
+				}
+			})
+		})
+	}
+}
+
+func TestFollowEndsWithTheStream(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *site) {
+		log, js := s.open(nil)
+		fill(t, log, 1, "node-1")
+		f := follow(t.Context(), log, 1)
+		f.await(t, 1)
+		if err := js.DeleteStream(t.Context(), s.EventsStream()); err != nil {
+			t.Fatal(err)
+		}
+		<-f.done
+		if err := f.stop(); !errors.Is(err, jetstream.ErrStreamNotFound) {
+			t.Errorf("got %v, want that there is no such stream", err)
 		}
 	})
 }

@@ -31,8 +31,9 @@ type site struct {
 	t   *testing.T
 	dir string
 
-	mu  sync.Mutex
-	srv *embedded.Server // nil while it is down
+	mu    sync.Mutex
+	srv   *embedded.Server // nil while it is down
+	conns []net.Conn       // to srv
 }
 
 // inBubble runs fn against a real server in virtual time.
@@ -68,14 +69,21 @@ func (s *site) start() {
 	s.srv = srv
 }
 
+// stop cuts all connections and then shuts the server down. In the other order clients would answer the server's good-bye with
+// requests that wait for a mutex, which it holds while it sleeps: the bubble's time would stand still.
 func (s *site) stop() {
 	s.mu.Lock()
-	srv := s.srv
-	s.srv = nil
+	srv, conns := s.srv, s.conns
+	s.srv, s.conns = nil, nil
 	s.mu.Unlock()
-	if srv != nil {
-		srv.Shutdown()
+	if srv == nil {
+		return
 	}
+	for _, c := range conns {
+		_ = c.Close()
+	}
+	synctest.Wait()
+	srv.Shutdown()
 }
 
 // InProcessConn connects to the server of the moment.
@@ -85,7 +93,11 @@ func (s *site) InProcessConn() (net.Conn, error) {
 	if s.srv == nil {
 		return nil, errors.New("the server is down")
 	}
-	return s.srv.InProcessConn()
+	c, err := s.srv.InProcessConn()
+	if err == nil {
+		s.conns = append(s.conns, c)
+	}
+	return c, err
 }
 
 func (s *site) connect(via nats.InProcessConnProvider) (js jetstream.JetStream, end func()) {
@@ -167,6 +179,40 @@ func (c *tappedConn) cut() error {
 	_ = c.Close()
 	c.tap.lost <- struct{}{}
 	return net.ErrClosed
+}
+
+// gate is a network that can be taken away and given back.
+type gate struct {
+	nats.InProcessConnProvider
+
+	mu    sync.Mutex
+	shut  bool
+	conns []net.Conn
+}
+
+func (g *gate) InProcessConn() (net.Conn, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.shut {
+		return nil, errors.New("the network is down")
+	}
+	c, err := g.InProcessConnProvider.InProcessConn()
+	if err == nil {
+		g.conns = append(g.conns, c)
+	}
+	return c, err
+}
+
+func (g *gate) set(shut bool) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.shut = shut
+	if shut {
+		for _, c := range g.conns {
+			_ = c.Close()
+		}
+		g.conns = nil
+	}
 }
 
 // tail keeps what one Follow has seen.

@@ -24,7 +24,7 @@ import (
 type agentCommand struct {
 	Node     string        `required:"" placeholder:"ID" help:"Name of this node in the cluster."`
 	DataDir  string        `placeholder:"DIR" predictor:"file" help:"Directory of this agent and of its apps' data. Default: /var/lib/go-cluster/NODE for root, else go-cluster/NODE below the user's state directory."`
-	Label    []string      `sep:"none" placeholder:"K=V" help:"Label that the node declares; may be repeated. Labels set with go-cluster node label win."`
+	Label    []string      `sep:"none" placeholder:"K=V" help:"Label that the node declares; may be repeated. What go-cluster node label changes stays so until other labels are declared."`
 	Address  string        `placeholder:"HOST" help:"Address under which this node's apps are reached. Default: the one that this machine reaches NATS from."`
 	LeaseTTL time.Duration `name:"lease-ttl" default:"30s" placeholder:"DURATION" help:"How long the node may be silent before its apps start elsewhere, at least 3s (default ${default})."`
 	HTTPAddr string        `name:"http-addr" default:"127.0.0.1:7071" placeholder:"HOST:PORT" help:"Where /healthz, /readyz and /metrics answer (default ${default}; port 0 takes a free one). They have no access control."`
@@ -34,7 +34,7 @@ type agentCommand struct {
 // Help is printed by kong.
 func (*agentCommand) Help() string {
 	return `SIGTERM ends the agent and leaves its apps running: the next agent on the same directory takes them over. A singleton that
-nobody has taken over by then is killed when the node's lease ends, so that it can start elsewhere.
+nobody has taken over by then is killed when the node's lease ends, so that it can start elsewhere. The cluster must be named, by --cluster or GO_CLUSTER.
 
 Examples:
   go-cluster agent --cluster prod --node node-1 --label zone=a --label role=storage
@@ -43,7 +43,7 @@ Examples:
 
 // Validate is called by kong.
 func (cmd *agentCommand) Validate() error {
-	if err := spec.ValidateName("node", cmd.Node); err != nil {
+	if err := spec.ValidateName("node", cmd.Node); err != nil && cmd.Node != "" { // that it is missing is said better elsewhere
 		return fmt.Errorf("--node: %w", err)
 	}
 	if _, err := cmd.labels(); err != nil {
@@ -158,6 +158,9 @@ func makeNodeDir(dir string) error {
 	err := os.Mkdir(dir, 0o711)
 	switch {
 	case errors.Is(err, os.ErrExist):
+		if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+			return fmt.Errorf("%s is not a directory", dir)
+		}
 		return nil
 	case errors.Is(err, os.ErrNotExist) && filepath.Dir(dir) != dir:
 		if err := makeNodeDir(filepath.Dir(dir)); err != nil {

@@ -60,8 +60,12 @@ func (cmd *appApply) Run(s *session) error {
 		cmd.tell(c, app.Name, rep)
 		// An unchanged app may still be on its way from an earlier command, and "it runs" is what this one promises.
 		orders = append(orders, &watched{id: rep.Order, kind: "apply", name: app.Name, seq: rep.Seq})
-		if since == 0 || rep.Seq < since {
-			since = rep.Seq
+		first := rep.Seq
+		if !rep.Changed {
+			first++ // the log's end then, and no news
+		}
+		if since == 0 || first < since {
+			since = first
 		}
 	}
 	if cmd.Detach {

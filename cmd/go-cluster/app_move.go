@@ -104,7 +104,7 @@ func (cmd *appRebalance) Run(s *session) error {
 		return cmd.outcome(len(rep.Moves) > 0)
 	}
 	if len(rep.Moves) == 0 {
-		return c.print(rep, func() { c.sayf("nothing to move: %s is even (imbalance %s)", name, percent(rep.Before)) })
+		return c.print(rep, func() { c.sayf("nothing to move for %s: imbalance %s", name, percent(rep.Before)) })
 	}
 	w := &watched{id: rep.Order, kind: "rebalance", name: name, seq: rep.Seq}
 	if cmd.Detach || rep.Order == "" {

@@ -84,7 +84,7 @@ func TestApplyEndsWhenAnAppDoesNotRun(t *testing.T) {
 		Stuck: []api.PendingView{{App: "convex", Instance: "convex-0", Reason: "no eligible node", Rejections: rejections()}}}}
 	cli(t.Context(), one, args...).want(t, exitPending, "", "convex-0 has nowhere to go", "1Gi wanted", "look with: go-cluster app show convex")
 	p.states["o1"] = []api.OrderReply{{State: api.OrderOpen, Left: []string{"convex-0"}, Migrations: []api.MigrationView{convex(api.MigrationFailed)}}}
-	cli(t.Context(), one, args...).want(t, exitFailedMoves, "", "error: apply convex ended: 0 moved, 1 not", "exec: not found")
+	cli(t.Context(), one, args...).want(t, exitFailedMoves, "", "error: convex does not come up", "exec: not found")
 }
 
 func TestApplyDryRun(t *testing.T) {

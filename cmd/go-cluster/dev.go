@@ -33,7 +33,8 @@ type devCommand struct {
 
 // Help is printed by kong.
 func (*devCommand) Help() string {
-	return `One line on stdout says that everything is ready and where. All other commands then find the cluster by themselves.
+	return `One line on stdout says that everything is ready and where. All other commands then find the cluster, dev unless --cluster says
+otherwise, by themselves.
 All nodes are this machine: each has its address, and its whole capacity. SIGTERM or Ctrl-C stops the apps and ends; a second one
 ends at once. After a crash, the next start on the same --data-dir takes over the apps that still run.
 
@@ -111,15 +112,15 @@ func (cmd *devCommand) Run(s *session) error {
 		return stopped(s, err)
 	}
 
-	// The services outlive the nodes, which stop their apps first and say so.
-	planeCtx, stopPlane := context.WithCancel(context.WithoutCancel(s.ctx))
-	defer stopPlane()
+	// The services end first. To them, apps that stop are apps to start elsewhere, and the next start would find moves half done.
+	nodesCtx, stopNodes := context.WithCancel(context.WithoutCancel(s.ctx))
+	defer stopNodes()
 	g, ctx := errgroup.WithContext(s.ctx)
-	g.Go(func() error { return ended(planeCtx, "control plane", plane.run(planeCtx)) })
 	g.Go(func() error {
-		defer stopPlane()
-		return nodes.run(ctx)
+		defer stopNodes()
+		return ended(ctx, "control plane", plane.run(ctx))
 	})
+	g.Go(func() error { return ended(nodesCtx, "nodes", nodes.run(nodesCtx)) })
 	g.Go(func() error {
 		err := awaitDev(ctx, plane, began)
 		if err == nil && !cmd.NoDemo {

@@ -47,7 +47,7 @@ func awaitDev(ctx context.Context, p *controlPlane, before map[string]uint64) er
 		case <-look.C:
 		}
 	}
-	return awaitAnswers(ctx, p.base, p.names)
+	return awaitAnswers(ctx, p.base.NC, p.base.Config.Replica, p.names)
 }
 
 func allJoined(b *services.Base, before map[string]uint64) bool {
@@ -62,20 +62,20 @@ func allJoined(b *services.Base, before map[string]uint64) bool {
 	return joined
 }
 
-// awaitAnswers pings until each of this process's services has answered.
-func awaitAnswers(ctx context.Context, b *services.Base, names []string) error {
+// awaitAnswers pings until each of these services of the replica has answered.
+func awaitAnswers(ctx context.Context, nc *nats.Conn, replica string, names []string) error {
 	missing := map[string]bool{}
 	for _, name := range names {
 		missing[name] = true
 	}
-	inbox := b.NC.NewRespInbox()
-	sub, err := b.NC.SubscribeSync(inbox)
+	inbox := nc.NewRespInbox()
+	sub, err := nc.SubscribeSync(inbox)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = sub.Unsubscribe() }()
 	for len(missing) > 0 {
-		if err := b.NC.PublishRequest("$SRV.PING", inbox, nil); err != nil {
+		if err := nc.PublishRequest("$SRV.PING", inbox, nil); err != nil {
 			return err
 		}
 		for round := time.Now().Add(10 * lookEvery); len(missing) > 0 && time.Now().Before(round); {
@@ -86,14 +86,14 @@ func awaitAnswers(ctx context.Context, b *services.Base, names []string) error {
 			var pong struct {
 				Metadata map[string]string `json:"metadata"`
 			}
-			if json.Unmarshal(m.Data, &pong) == nil && pong.Metadata["replica"] == b.Config.Replica {
+			if json.Unmarshal(m.Data, &pong) == nil && pong.Metadata["replica"] == replica {
 				delete(missing, pong.Metadata["service"])
 			}
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
-		if b.NC.IsClosed() {
+		if nc.IsClosed() {
 			return nats.ErrConnectionClosed
 		}
 	}

@@ -63,7 +63,17 @@ func (s *session) nodeTable(nodes []api.NodeView) {
 	g.flush("no nodes yet; start one with: go-cluster agent")
 }
 
-func capacity(r spec.Resources) string { return fmt.Sprintf("%s cpu, %s", r.CPU, r.Memory) }
+func capacity(r spec.Resources) string { return fmt.Sprintf("%s cpu, %s", r.CPU, memory(r.Memory)) }
+
+// memory rounds an amount that a machine has to what a person reads.
+func memory(n spec.Bytes) string {
+	f, unit := float64(n), 0
+	units := []string{"", "Ki", "Mi", "Gi", "Ti"}
+	for ; f >= 1024 && unit < len(units)-1; unit++ {
+		f /= 1024
+	}
+	return strings.TrimSuffix(strconv.FormatFloat(f, 'f', 1, 64), ".0") + units[unit]
+}
 
 type nodeShow struct {
 	Node string `arg:"" predictor:"node" help:"Node to show."`

@@ -55,7 +55,7 @@ func TestVerdicts(t *testing.T) {
 		{"rebalance with a failure", "rebalance", drainReply(api.OrderCompleted, nil, nil, migration("m1", "web-0", "a", "b", api.MigrationCompleted),
 			migration("m2", "web-1", "a", "c", api.MigrationFailed)), true, exitFailedMoves, "rebalance a ended: 1 moved, 1 not\n  web-1 a → c failed: why m2"},
 		{"an app that does not come up", "apply", drainReply(api.OrderOpen, []string{"web-0"}, nil, migration("m1", "web-0", "", "b", api.MigrationFailed)),
-			true, exitFailedMoves, "apply a ended: 0 moved, 1 not\n  web-0 → b failed: why m1"},
+			true, exitFailedMoves, "a does not come up; it is tried again, with growing pauses\n  web-0 → b failed: why m1"},
 		{"an app that is tried again", "apply", drainReply(api.OrderOpen, []string{"web-0"}, nil, migration("m1", "web-0", "", "b", api.MigrationFailed),
 			migration("m2", "web-0", "", "c", api.MigrationPlanned)), false, 0, ""},
 		{"cancelled in time", "cancel", drainReply(api.OrderCompleted, nil, nil, migration("m1", "web-0", "a", "b", api.MigrationFailed)),
@@ -152,4 +152,3 @@ func TestEachChangeIsToldOnce(t *testing.T) {
 		t.Errorf("told again by its event: %+v", again)
 	}
 }
-

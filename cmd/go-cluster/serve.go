@@ -30,7 +30,8 @@ type serveCommand struct {
 // Help is printed by kong.
 func (*serveCommand) Help() string {
 	return `Any number of processes may run the same services. SIGTERM answers what has arrived and ends; a second one ends at once. A lost
-NATS is waited out; any other failure ends the process and names the service, so let a supervisor start it again.
+NATS is waited out; any other failure ends the process and names the service, so let a supervisor start it again. The cluster must be named, by --cluster or
+GO_CLUSTER.
 
 Examples:
   go-cluster serve all --cluster prod

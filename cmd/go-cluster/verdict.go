@@ -93,6 +93,9 @@ func (w *watched) failure(moved int, failed []api.MigrationView) string {
 		return fmt.Sprintf("move %s %s %s", v.App, route(v.FromNode, v.ToNode), join(v.Status, v.Detail))
 	}
 	line := fmt.Sprintf("%s %s ended: %d moved, %d not", w.kind, w.name, moved, len(failed))
+	if w.gaveUp() {
+		line = fmt.Sprintf("%s does not come up; it is tried again, with growing pauses", w.name)
+	}
 	for _, v := range failed {
 		line += fmt.Sprintf("\n  %s %s %s", v.Instance, route(v.FromNode, v.ToNode), join(v.Status, v.Detail))
 	}

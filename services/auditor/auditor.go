@@ -26,9 +26,20 @@ type Service struct {
 	known map[string]bool // quarantines already told; of the loop alone
 }
 
+// Option is a choice of a deployment.
+type Option func(*Service)
+
+// Memory sets how many of the newest events are held in memory, 50,000 by default; older ones are read from the stream when asked
+// for. At times it is twice as many.
+func Memory(events int) Option { return func(s *Service) { s.tail = newTail(max(events, 1)) } }
+
 // New returns an auditor on a Base.
-func New(b *services.Base) *Service {
-	return &Service{Core: services.NewCore(b, events.Auditor), tail: newTail(), known: map[string]bool{}}
+func New(b *services.Base, opts ...Option) *Service {
+	s := &Service{Core: services.NewCore(b, events.Auditor), tail: newTail(keepEvents), known: map[string]bool{}}
+	for _, o := range opts {
+		o(s)
+	}
+	return s
 }
 
 // Run follows the log and answers until ctx ends.

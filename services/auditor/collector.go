@@ -148,8 +148,9 @@ var (
 	lag       = desc("gc_projection_lag_events", "Events in the log that this process has not folded yet.")
 	lastSeq   = desc("gc_stream_last_sequence", "Sequence of the newest event in the log.")
 	buildInfo = desc("gc_build_info", "Always 1; the labels say what runs.", "version", "cluster", "replica")
-	scrapeMax = time.Second // for the question to the log's leader
 )
+
+const scrapeMax = time.Second // for the question to the log's leader
 
 // ProcessCollector is what each process that runs services says of itself. It is safe for concurrent use.
 type ProcessCollector struct{ b *services.Base }

@@ -7,11 +7,14 @@ import (
 	"sync"
 )
 
-// keep is how many of the newest events, and of the newest audited ones, are held in memory. Older ones are read from the stream.
-const keep = 50_000
+// keepEvents is how many of the newest events, and of the newest audited ones, are held in memory. Older ones are read from the
+// stream.
+const keepEvents = 50_000
 
 // tail is the end of the log. It is safe for concurrent use. Entries are never changed once they are in.
 type tail struct {
+	keep int
+
 	mu      sync.Mutex
 	all     []entry // ordered by sequence; cut back to keep when twice as many
 	audit   []entry // those of them that are audited, and older ones
@@ -19,7 +22,7 @@ type tail struct {
 	changed chan struct{} // closed at the next entry
 }
 
-func newTail() *tail { return &tail{changed: make(chan struct{})} }
+func newTail(keep int) *tail { return &tail{keep: keep, changed: make(chan struct{})} }
 
 func (t *tail) add(e entry) {
 	t.mu.Lock()
@@ -28,17 +31,17 @@ func (t *tail) add(e entry) {
 		return
 	}
 	t.last = e.seq
-	t.all = push(t.all, e)
+	t.all = t.push(t.all, e)
 	if e.audited {
-		t.audit = push(t.audit, e)
+		t.audit = t.push(t.audit, e)
 	}
 	close(t.changed)
 	t.changed = make(chan struct{})
 }
 
-func push(s []entry, e entry) []entry {
-	if len(s) == 2*keep {
-		s = append(make([]entry, 0, 2*keep), s[keep:]...) // readers may hold the old array
+func (t *tail) push(s []entry, e entry) []entry {
+	if len(s) == 2*t.keep {
+		s = append(make([]entry, 0, 2*t.keep), s[t.keep:]...) // readers may hold the old array
 	}
 	return append(s, e)
 }

@@ -2,6 +2,7 @@ package labeler
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -88,12 +89,13 @@ func (s *Service) pass(ctx context.Context) (time.Time, error) {
 	sight := Sight{Pulse: s.pulse.get(), Now: s.Boot(), Leases: s.Seen.All()}
 	var j Judgement
 	s.Replica.View(func(v *projections.Cluster) { j = s.watch.judge(v, sight) })
+	var errs []error
 	for _, d := range j.Verdicts {
-		if err := s.carryOut(ctx, d); err != nil {
-			return s.wake(sight.Now, j.Due), err
+		if err := s.carryOut(ctx, d); err != nil { // it keeps no other node waiting
+			errs = append(errs, err)
 		}
 	}
-	return s.wake(sight.Now, j.Due), nil
+	return s.wake(sight.Now, j.Due), errors.Join(errs...)
 }
 
 // wake turns a time on CLOCK_BOOTTIME into one on the cluster's clock; the loop looks again soon while that is unsure.

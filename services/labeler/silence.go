@@ -87,7 +87,9 @@ func Judge(v *projections.Cluster, s Sight) Judgement {
 	}
 	slices.Sort(names)
 	for _, id := range names {
-		j.look(id)
+		if _, bad := v.Quarantined[events.Node(id)]; !bad { // nothing can be appended to it, and what is folded of it is not to be trusted
+			j.look(id)
+		}
 	}
 	j.settle()
 	return j.Judgement

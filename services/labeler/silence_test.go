@@ -106,6 +106,8 @@ func (w *world) command(verb string, args []string) error {
 		w.look()
 	case "log-lost": // the same
 		w.v.Nodes[args[0]].Status = projections.StatusLost
+	case "quarantine":
+		w.v.Quarantined[events.Node(args[0])] = "damaged"
 	case "vanish": // the lease stream was lost
 		clear(w.stored)
 		clear(w.seen)
@@ -143,7 +145,8 @@ func (w *world) look() {
 	}
 }
 
-// run lets time pass. renew=a,b are the nodes that live; beats=off has no heartbeat acknowledged; paused stops the labeler
+// run lets time pass. renew=a,b are the nodes that live; beats=off has every heartbeat fail and
+// beats=hang has none answered; paused stops the labeler
 // altogether; deaf has it see no renewal though its heartbeats are acknowledged.
 func (w *world) run(args []string) error {
 	d, err := time.ParseDuration(args[0])
@@ -170,9 +173,10 @@ func (w *world) run(args []string) error {
 		if w.deaf = slices.Contains(args, "deaf"); !w.deaf {
 			w.look()
 		}
-		if slices.Contains(args, "beats=off") {
+		switch {
+		case slices.Contains(args, "beats=off"):
 			w.pulse.disturbed(w.now)
-		} else {
+		case !slices.Contains(args, "beats=hang"):
 			w.pulse.acked(w.now)
 		}
 		w.pass()

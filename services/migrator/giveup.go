@@ -84,7 +84,7 @@ func (d *decision) mayGrant(inc string) bool {
 // until another node is found is better than not serving.
 func (d *decision) restorable() bool {
 	m := d.m
-	if m.Kind != events.KindMove || d.a.Removed || !ready(d.v, m.From, m.FromInc) || d.a.Leader != nil && d.a.Leader.Inc == m.FromInc {
+	if m.Kind != events.KindMove || !ready(d.v, m.From, m.FromInc) || d.a.Leader != nil && d.a.Leader.Inc == m.FromInc {
 		return false
 	}
 	back := *m

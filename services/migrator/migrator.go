@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/go-cluster/go-cluster/events"
@@ -15,10 +16,13 @@ import (
 
 // Service is the migrator of one process. Any number of them work on one cluster: each decision is stored only on the state that
 // it was made on.
-type Service struct{ *services.Core }
+type Service struct {
+	*services.Core
+	Reg prometheus.Registerer // of the report counters; nil: counted nowhere. Set before Run
+}
 
 // New returns the migrator of a Base, whose Run must run beside it.
-func New(b *services.Base) *Service { return &Service{services.NewCore(b, events.Migrator)} }
+func New(b *services.Base) *Service { return &Service{Core: services.NewCore(b, events.Migrator)} }
 
 // Run runs the migrator of b until ctx ends.
 func Run(ctx context.Context, b *services.Base) error { return New(b).Run(ctx) }
@@ -28,7 +32,7 @@ func (s *Service) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.Serve(ctx, nil) })
 	g.Go(func() error { return s.Loop(ctx, true, s.pass) })
-	g.Go(func() error { return transport.ConsumeReports(ctx, s.Dial, s.Subjects, s.Log, s.report, nil) })
+	g.Go(func() error { return transport.ConsumeReports(ctx, s.Dial, s.Subjects, s.Log, s.report, s.Reg) })
 	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}

@@ -41,7 +41,7 @@ func judgeReport(v *projections.Cluster, r *api.StepReport, subjectNode string) 
 			return m, repeated, ""
 		}
 		return m, refused, notOpen(m, r)
-	case false:
+	case r.Node != o.Node:
 		return m, refused, fmt.Sprintf("order %d of migration %s is for %s", o.Seq, m.Migration, o.Node)
 	case r.Inc != o.Inc:
 		return m, refused, fmt.Sprintf("order %d of migration %s is for incarnation %s of %s, not for %s", o.Seq, m.Migration, o.Inc, o.Node, r.Inc)

@@ -35,8 +35,9 @@ type live struct {
 	js             jetstream.JetStream
 }
 
-// inBubble runs fn against n migrators of one cluster.
-func inBubble(t *testing.T, n int, fn func(l *live)) {
+// TestService plays with two migrators of one cluster. It is one bubble: the client library keeps timers in a pool, and those of
+// one bubble are of no use in another.
+func TestService(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		srv, err := embedded.Start(embedded.Options{StoreDir: t.TempDir(), MaxStore: 1 << 30})
 		if err != nil {
@@ -66,7 +67,7 @@ func inBubble(t *testing.T, n int, fn func(l *live)) {
 		g, ctx := errgroup.WithContext(ctx)
 		l := &live{t: t, js: js}
 		began := time.Now()
-		for i := range n {
+		for i := range 2 {
 			b, err := services.Open(ctx, services.Config{Cluster: "test", Replica: fmt.Sprintf("r%d", i), Version: "test", NC: nc, Dial: dial,
 				Log: zap.NewNop(), Boot: func() time.Duration { return time.Since(began) }, Now: time.Now})
 			if err != nil {
@@ -91,7 +92,14 @@ func inBubble(t *testing.T, n int, fn func(l *live)) {
 			}
 			return nil
 		})
-		fn(l)
+		for _, node := range []string{"a", "b", "c"} {
+			l.join(node)
+		}
+		l.moves()
+		l.timesOut()
+		l.refuses()
+		l.reads()
+		l.nothingLeft()
 		cancel()
 		if err := g.Wait(); err != nil {
 			t.Error(err)
@@ -150,8 +158,10 @@ func (l *live) await(what string, cond func(v *projections.Cluster) bool) {
 func (l *live) obey(id string, silent ...string) (status string) {
 	l.t.Helper()
 	done := uint64(0)
+	var r api.StepReport
 	for {
-		var r api.StepReport
+		last := r
+		r = api.StepReport{}
 		l.await("an order of "+id+", or its end", func(v *projections.Cluster) bool {
 			m := v.Migrations[id]
 			if m == nil {
@@ -166,7 +176,11 @@ func (l *live) obey(id string, silent ...string) (status string) {
 			r = api.StepReport{OrderSeq: m.Order.Seq, Migration: id, App: m.App, Instance: m.Instance, Step: m.Order.Step, Node: m.Order.Node, Inc: m.Order.Inc}
 			return true
 		})
-		if r.OrderSeq == done || r.OrderSeq == 0 {
+		if r.OrderSeq == 0 {
+			if last.OrderSeq > 0 {
+				last.Code = "again" // the stream would take a mere repetition for one
+				l.say(last)
+			}
 			return status
 		}
 		done = r.OrderSeq
@@ -198,131 +212,140 @@ func (l *live) count(stream string) uint64 {
 	return s.CachedInfo().State.LastSeq
 }
 
-// TestService moves apps with two migrators at work on one log, and counts what is stored.
-func TestService(t *testing.T) {
-	inBubble(t, 2, func(l *live) {
-		l.join("a")
-		l.join("b")
-		for app, most := range map[string]uint64{"convex": 11, "web": 7} {
-			mode := spec.Singleton
-			if app == "web" {
-				mode = spec.Replicas
-			}
-			l.declare(app, mode)
-			l.admit("place-"+app, app+"-0", "", "a")
-			if got := l.obey("place-" + app); got != projections.MigrationCompleted {
-				t.Fatalf("place %s: %s", app, got)
-			}
-			before := l.count(l.EventsStream()) + l.count(l.ReportsStream())
-			l.put(events.Node("a"), &events.NodeLabelsUpdated{Node: "a", After: map[string]string{"moved": app}})
-			l.admit("move-"+app, app+"-0", "a", "b")
-			if got := l.obey("move-" + app); got != projections.MigrationCompleted {
-				t.Fatalf("move %s: %s", app, got)
-			}
-			time.Sleep(time.Minute) // virtual: whatever either of them would still store is stored by then
-			if n := l.count(l.EventsStream()) + l.count(l.ReportsStream()) - before; n != most {
-				t.Errorf("moving %s stored %d messages, want %d", app, n, most)
-			}
+// later waits, in virtual time.
+func (l *live) later(d time.Duration) { <-time.After(d) }
+
+// moves apps and counts what is stored: what the move takes, and the one report that obey repeats.
+func (l *live) moves() {
+	t := l.t
+	t.Helper()
+	for app, most := range map[string]uint64{"convex": 11 + 1, "web": 7 + 1} {
+		mode := spec.Singleton
+		if app == "web" {
+			mode = spec.Replicas
+		}
+		l.declare(app, mode)
+		l.admit("place-"+app, app+"-0", "", "a")
+		if got := l.obey("place-" + app); got != projections.MigrationCompleted {
+			t.Fatalf("place %s: %s", app, got)
+		}
+		l.later(time.Second)
+		before := l.count(l.EventsStream()) + l.count(l.ReportsStream())
+		l.put(events.Node("a"), &events.NodeLabelsUpdated{Node: "a", After: map[string]string{"moved": app}})
+		l.admit("move-"+app, app+"-0", "a", "b")
+		if got := l.obey("move-" + app); got != projections.MigrationCompleted {
+			t.Fatalf("move %s: %s", app, got)
+		}
+		l.later(time.Minute) // whatever either of them would still store is stored by then
+		if n := l.count(l.EventsStream()) + l.count(l.ReportsStream()) - before; n != most {
+			t.Errorf("moving %s stored %d messages, want %d", app, n, most)
+		}
+	}
+}
+
+// nothingLeft checks that every report has been dealt with, repetitions and refused ones included.
+func (l *live) nothingLeft() {
+	l.t.Helper()
+	l.later(30 * time.Second)
+	c, err := l.js.Consumer(l.t.Context(), l.ReportsStream(), transport.MigratorDurable)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	if i := c.CachedInfo(); i.NumAckPending > 0 || i.NumPending > 0 || i.Delivered.Stream == 0 {
+		l.t.Errorf("%d reports are unanswered and %d undelivered, after %d", i.NumAckPending, i.NumPending, i.Delivered.Stream)
+	}
+}
+
+// timesOut lets a source say nothing: the move is undone when its time is up.
+func (l *live) timesOut() {
+	t := l.t
+	t.Helper()
+	l.declare("late", spec.Singleton)
+	l.admit("late-1", "late-0", "", "a")
+	l.obey("late-1")
+	l.admit("late-2", "late-0", "a", "b")
+	began := time.Now()
+	if got := l.obey("late-2", "b"); got != projections.MigrationFailed {
+		t.Errorf("it is %s, want failed", got)
+	}
+	if took := time.Since(began); took < time.Minute || took > 65*time.Second {
+		t.Errorf("it took %s, want the step's minute", took)
+	}
+}
+
+// refuses has an agent report what nobody asked of it: that is recorded once, and nothing else happens.
+func (l *live) refuses() {
+	t := l.t
+	t.Helper()
+	l.declare("odd", spec.Singleton)
+	l.admit("odd-1", "odd-0", "", "a")
+	l.await("the first order", func(v *projections.Cluster) bool { m := v.Migrations["odd-1"]; return m != nil && m.Order != nil })
+	var order projections.Order
+	l.Replica.View(func(v *projections.Cluster) { order = *v.Migrations["odd-1"].Order })
+	r := api.StepReport{OrderSeq: order.Seq, Migration: "odd-1", App: "odd", Instance: "odd-0", Step: order.Step, Node: "a", Inc: "a0"}
+	beyond := r
+	beyond.OrderSeq, beyond.Inc = 1000, "a1"
+	for i, r := range []api.StepReport{r, beyond} {
+		l.say(r)
+		l.await("a refusal", func(v *projections.Cluster) bool { return v.Metrics.Refused[string(api.CodeRefused)] == i+1 })
+	}
+	l.later(30 * time.Second) // any further delivery has come by then
+	var refusals []events.RequestRefused
+	err := l.Events.Follow(l.t.Context(), 1, []string{l.Aggregate(events.Request(events.Migrator))}, func(m events.Message) error {
+		refusals = append(refusals, *m.Event.Data.(*events.RequestRefused))
+		if want := fmt.Sprintf("rep:%d:a", []uint64{order.Seq, 1000}[len(refusals)-1]); m.Event.Cause != want || m.Event.Actor != "agent:a" {
+			t.Errorf("cause %q, actor %q; want %q, agent:a", m.Event.Cause, m.Event.Actor, want)
+		}
+		if len(refusals) == 2 {
+			return context.Canceled
+		}
+		return nil
+	})
+	if err != context.Canceled || !strings.Contains(refusals[0].Detail, "incarnation a1 of a, not for a0") || !strings.Contains(refusals[1].Detail, "beyond the end of the log") {
+		t.Errorf("%v: %+v", err, refusals)
+	}
+	l.Replica.View(func(v *projections.Cluster) {
+		if n := v.Metrics.Refused[string(api.CodeRefused)]; n != 2 || v.Migrations["odd-1"].Order.Step != events.StepPrepare {
+			t.Errorf("%d refusals, at %s; want 2, at prepare", n, v.Migrations["odd-1"].Order.Step)
 		}
 	})
 }
 
-// TestServiceTimeout lets a source say nothing: the move is undone when its time is up.
-func TestServiceTimeout(t *testing.T) {
-	inBubble(t, 1, func(l *live) {
-		l.join("a")
-		l.join("b")
-		l.declare("convex", spec.Singleton)
-		l.admit("m1", "convex-0", "", "a")
-		l.obey("m1")
-		l.admit("m2", "convex-0", "a", "b")
-		began := time.Now()
-		ended := make(chan string, 1)
-		go func() { ended <- l.obey("m2", "b") }()
-		if got := <-ended; got != projections.MigrationFailed {
-			t.Errorf("it is %s, want failed", got)
+// reads health and a fenced epoch out of a lease.
+func (l *live) reads() {
+	t := l.t
+	t.Helper()
+	l.declare("ill", spec.Singleton)
+	l.admit("ill-1", "ill-0", "", "c")
+	l.obey("ill-1")
+	seq := uint64(0)
+	lease := func(change func(*api.Lease)) {
+		t.Helper()
+		x := api.Lease{State: api.LeaseHeld, Node: "c", Inc: "c1", TTL: spec.Duration(10 * time.Second), LogSeq: l.Replica.Seq()}
+		change(&x)
+		var err error
+		if seq, err = l.Leases.Put(t.Context(), x, seq); err != nil {
+			t.Fatal(err)
 		}
-		if took := time.Since(began); took < time.Minute || took > 65*time.Second {
-			t.Errorf("it took %s, want the step's minute", took)
+	}
+	at := func(healthy bool) func(*projections.Cluster) bool {
+		return func(v *projections.Cluster) bool {
+			in := v.Apps["ill"].Instances["ill-0"]
+			return in != nil && in.Healthy == healthy
 		}
-	})
-}
-
-// TestServiceRefuses has an agent report what nobody asked of it: that is recorded once, and nothing else happens.
-func TestServiceRefuses(t *testing.T) {
-	inBubble(t, 1, func(l *live) {
-		l.join("a")
-		l.declare("convex", spec.Singleton)
-		l.admit("m1", "convex-0", "", "a")
-		l.await("the first order", func(v *projections.Cluster) bool { m := v.Migrations["m1"]; return m != nil && m.Order != nil })
-		var order projections.Order
-		l.Replica.View(func(v *projections.Cluster) { order = *v.Migrations["m1"].Order })
-		r := api.StepReport{OrderSeq: order.Seq, Migration: "m1", App: "convex", Instance: "convex-0", Step: order.Step, Node: "a", Inc: "a0"}
-		beyond := r
-		beyond.OrderSeq, beyond.Inc = 1000, "a1"
-		for i, r := range []api.StepReport{r, beyond} {
-			l.say(r)
-			l.await("a refusal", func(v *projections.Cluster) bool { return v.Metrics.Refused[string(api.CodeRefused)] == i+1 })
+	}
+	says := func(state string, healthy bool) func(*api.Lease) {
+		return func(x *api.Lease) {
+			x.Instances = []api.InstanceHealth{{ID: "ill-0", App: "ill", State: state, Healthy: healthy}}
 		}
-		time.Sleep(time.Minute) // virtual: any further delivery has come by then
-		var refusals []events.RequestRefused
-		err := l.Events.Follow(l.t.Context(), 1, []string{l.Aggregate(events.Request(events.Migrator))}, func(m events.Message) error {
-			refusals = append(refusals, *m.Event.Data.(*events.RequestRefused))
-			if want := fmt.Sprintf("rep:%d:a", []uint64{order.Seq, 1000}[len(refusals)-1]); m.Event.Cause != want || m.Event.Actor != "agent:a" {
-				t.Errorf("cause %q, actor %q; want %q, agent:a", m.Event.Cause, m.Event.Actor, want)
-			}
-			if len(refusals) == 2 {
-				return context.Canceled
-			}
-			return nil
-		})
-		if err != context.Canceled || !strings.Contains(refusals[0].Detail, "incarnation a1 of a, not for a0") || !strings.Contains(refusals[1].Detail, "beyond the end of the log") {
-			t.Errorf("%v: %+v", err, refusals)
-		}
-		l.Replica.View(func(v *projections.Cluster) {
-			if n := v.Metrics.Refused[string(api.CodeRefused)]; n != 2 || v.Migrations["m1"].Order.Step != events.StepPrepare {
-				t.Errorf("%d refusals, at %s; want 2, at prepare", n, v.Migrations["m1"].Order.Step)
-			}
-		})
-	})
-}
-
-// TestServiceHealth reads health and a fenced epoch out of a lease.
-func TestServiceHealth(t *testing.T) {
-	inBubble(t, 1, func(l *live) {
-		l.join("a")
-		l.declare("convex", spec.Singleton)
-		l.admit("m1", "convex-0", "", "a")
-		l.obey("m1")
-		seq := uint64(0)
-		lease := func(change func(*api.Lease)) {
-			t.Helper()
-			x := api.Lease{State: api.LeaseHeld, Node: "a", Inc: "a1", TTL: spec.Duration(10 * time.Second), LogSeq: l.Replica.Seq()}
-			change(&x)
-			var err error
-			if seq, err = l.Leases.Put(t.Context(), x, seq); err != nil {
-				t.Fatal(err)
-			}
-		}
-		at := func(healthy bool) func(*projections.Cluster) bool {
-			return func(v *projections.Cluster) bool {
-				in := v.Apps["convex"].Instances["convex-0"]
-				return in != nil && in.Healthy == healthy
-			}
-		}
-		says := func(state string, healthy bool) func(*api.Lease) {
-			return func(x *api.Lease) {
-				x.Instances = []api.InstanceHealth{{ID: "convex-0", App: "convex", State: state, Healthy: healthy}}
-			}
-		}
-		lease(says(api.InstanceStarting, false))
-		l.await("unhealthy", at(false))
-		lease(says(api.InstanceRunning, true))
-		l.await("healthy", at(true))
-		lease(func(x *api.Lease) { x.Fenced = []api.FencedEpoch{{App: "convex", Instance: "convex-0", Epoch: 1}} })
-		l.await("released", func(v *projections.Cluster) bool {
-			a := v.Apps["convex"]
-			return a.Leader.Ended && len(a.Instances) == 0
-		})
+	}
+	lease(says(api.InstanceStarting, false))
+	l.await("unhealthy", at(false))
+	lease(says(api.InstanceRunning, true))
+	l.await("healthy", at(true))
+	lease(func(x *api.Lease) { x.Fenced = []api.FencedEpoch{{App: "ill", Instance: "ill-0", Epoch: 1}} })
+	l.await("released", func(v *projections.Cluster) bool {
+		a := v.Apps["ill"]
+		return a.Leader.Ended && len(a.Instances) == 0
 	})
 }

@@ -1,0 +1,117 @@
+//go:build linux
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/go-cluster/go-cluster/events"
+)
+
+// playBooks reads what the counter and the cluster have written down and compares.
+func playBooks(ctx context.Context, d *demo) error {
+	text, err := os.ReadFile(d.cluster.home.counterJournal())
+	if err != nil {
+		return err
+	}
+	j := readJournal(text)
+	if err := d.check(len(j.faults) == 0 && len(j.lives) > 1, "counter's journal: every number once, one life at a time, epochs rising from grant to grant", "no fault", j.summary()); err != nil {
+		return err
+	}
+	d.say("Pauses between two numbers, at each change of process:")
+	for _, l := range j.lives[1:] {
+		d.said(fmt.Sprintf("%-8s %s → %s", took(l.pause), l.before, l.reason(d.deliberate)))
+	}
+	books, err := readLog(ctx, d)
+	if err != nil {
+		return err
+	}
+	if err := d.check(len(books.faults) == 0 && books.events > 0, "the log: each event holds the hash of the one before it in its aggregate", "no broken link", books.chains()); err != nil {
+		return err
+	}
+	if err := d.check(len(books.open) == 0 && len(books.failed) == 0 && books.completed > 0, "every admitted move has ended, and well", "none open, none failed",
+		fmt.Sprintf("%s; open: %s; failed: %s", count(books.completed, "migration"), orNone(books.open), orNone(books.failed))); err != nil {
+		return err
+	}
+	if err := d.check(fmt.Sprint(books.epochs) == fmt.Sprint(j.epochs()), "each grant in the log is an epoch in the journal", fmt.Sprintf("epochs %v, as granted", books.epochs), fmt.Sprintf("epochs %v", j.epochs())); err != nil {
+		return err
+	}
+	_, err = d.cli(ctx, exitDone, "migration list")
+	return err
+}
+
+// reason says what came after the pause before a life.
+func (l life) reason(deliberate []stillness) string {
+	for _, s := range deliberate {
+		if s.epoch == l.epoch {
+			return l.String() + ", " + s.why + " on purpose meanwhile"
+		}
+	}
+	return l.String()
+}
+
+// logBooks is what the event log says about itself.
+type logBooks struct {
+	events     int
+	aggregates map[events.Aggregate]logLink
+	faults     []string
+	moves      map[string]string // migration → instance, admitted and not ended
+	open       []string
+	failed     []string
+	completed  int
+	epochs     []uint64 // granted for counter
+}
+
+// logLink is the end of an aggregate's chain.
+type logLink struct {
+	rev  uint64
+	hash string
+}
+
+var errLogRead = errors.New("the log is read to its end")
+
+// readLog reads the event stream itself, from its first message to its last.
+func readLog(ctx context.Context, d *demo) (*logBooks, error) {
+	js, err := jetstream.New(d.cluster.at.nc)
+	if err != nil {
+		return nil, err
+	}
+	subjects, err := events.NewSubjects(demoName)
+	if err != nil {
+		return nil, err
+	}
+	log, err := events.Open(ctx, js, subjects, nil)
+	if err != nil {
+		return nil, err
+	}
+	last, err := log.LastSeq(ctx)
+	if err != nil {
+		return nil, err
+	}
+	b := newLogBooks()
+	err = log.Follow(ctx, 1, nil, func(m events.Message) error {
+		b.enter(m)
+		if m.Event.Seq >= last {
+			return errLogRead
+		}
+		return nil
+	})
+	if !errors.Is(err, errLogRead) {
+		return nil, err
+	}
+	b.close()
+	return b, nil
+}
+
+func (b *logBooks) chains() string {
+	if len(b.faults) > 0 {
+		return strings.Join(b.faults, "; ")
+	}
+	return fmt.Sprintf("%s in %s", count(b.events, "event"), count(len(b.aggregates), "chain"))
+}
