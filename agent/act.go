@@ -1,8 +1,10 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
 
@@ -149,8 +151,10 @@ func (w *worker) equip(in Instance) Instance {
 	return in
 }
 
-// awaitHealthy returns when the instance has been running and healthy for the time given, and an error when it gave up.
-func (w *worker) awaitHealthy(ctx context.Context, id string, whole time.Duration) (Status, error) {
+// awaitHealthy returns when the instance has been running and healthy for the whole time given, and an error when it gave up or
+// did not get there within the other (0: no limit).
+func (w *worker) awaitHealthy(ctx context.Context, id string, whole, within time.Duration) (Status, error) {
+	begun := w.a.cfg.Clock.Boot()
 	var (
 		healthy bool
 		began   time.Duration
@@ -176,6 +180,13 @@ func (w *worker) awaitHealthy(ctx context.Context, id string, whole time.Duratio
 			left := began + whole - now
 			if left <= 0 {
 				return st, nil
+			}
+			wait = min(wait, left)
+		}
+		if within > 0 {
+			left := begun + within - now
+			if left <= 0 {
+				return st, &stepError{codeUnhealthy, fmt.Sprintf("instance %s is not healthy after %s: %s", id, within, cmp.Or(st.Detail, "it is "+string(st.State)))}
 			}
 			wait = min(wait, left)
 		}

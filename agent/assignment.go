@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/go-cluster/go-cluster/api"
 	"github.com/go-cluster/go-cluster/events"
@@ -141,8 +142,13 @@ type order struct {
 	run         Instance // what to run; without the node's own particulars
 	specMissing bool     // run.App is not known
 	epoch       uint64   // of persist and activate
+	timeout     time.Duration
 	leader      projections.Leader
 }
+
+// patience is how long to wait for an instance to get well: a little less than the order gives, so that the report says why it did
+// not, instead of the time just running out. 0 is no limit.
+func (o order) patience() time.Duration { return o.timeout * 9 / 10 }
 
 // orders returns the open steps that name this node and the incarnation, oldest first.
 func (a *assignment) orders(inc string) []order {
@@ -155,7 +161,7 @@ func (a *assignment) orders(inc string) []order {
 		if m.Order == nil || m.Order.Node != a.node || m.Order.Inc != inc {
 			continue
 		}
-		o := order{seq: m.Order.Seq, step: m.Order.Step, migration: m.Migration, instance: m.Instance}
+		o := order{seq: m.Order.Seq, step: m.Order.Step, migration: m.Migration, instance: m.Instance, timeout: m.Order.Timeout.D()}
 		rev, generation := m.SpecRev, m.Generation
 		if in := app.Instances[m.Instance]; in != nil && in.Node == a.node && in.Inc == inc && m.Granted > 0 {
 			rev, generation = in.SpecRev, in.Generation // back at the source it runs what it ran before

@@ -92,7 +92,7 @@ func (w *worker) stepStart(ctx context.Context, m mandate, o order) (events.Resu
 	if err := w.launch(ctx, m, in); err != nil {
 		return events.Result{}, err
 	}
-	st, err := w.awaitHealthy(ctx, in.ID, in.App.Migration.MinHealthyTime.D())
+	st, err := w.awaitHealthy(ctx, in.ID, in.App.Migration.MinHealthyTime.D(), o.patience())
 	return w.place(st), err
 }
 
@@ -173,5 +173,5 @@ func (w *worker) activate(ctx context.Context, m mandate, o order) (Status, erro
 	if err := w.launch(ctx, m, in); err != nil {
 		return Status{}, err
 	}
-	return w.awaitHealthy(ctx, in.ID, 0)
+	return w.awaitHealthy(ctx, in.ID, 0, o.patience())
 }

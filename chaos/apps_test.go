@@ -3,7 +3,6 @@
 package chaos
 
 import (
-	"bytes"
 	"context"
 	"fmt"
 	"net"
@@ -11,16 +10,10 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
-	"testing"
 	"time"
 
-	json "github.com/go-json-experiment/json"
-
 	"github.com/go-cluster/go-cluster/api"
-	"github.com/go-cluster/go-cluster/examples/counter"
 	"github.com/go-cluster/go-cluster/projections"
-	"github.com/go-cluster/go-cluster/transport"
 )
 
 // The sample apps, as specs: name, binary, and then what is their own. Numbers come fast, so that a life that goes on for too long
@@ -167,86 +160,4 @@ func answers(address string, port int, node string) error {
 		return fmt.Errorf("on %s: %s", node, rep.Status)
 	}
 	return nil
-}
-
-func (c *cluster) journal(app string) string { return filepath.Join(c.dir, app+".journal") }
-
-// life is one process as its journal shows it. Times are CLOCK_BOOTTIME.
-type life struct {
-	node        string
-	epoch       uint64
-	pid         int
-	first, last time.Duration
-	lines       int
-}
-
-func (l life) String() string {
-	return fmt.Sprintf("%s epoch %d pid %d from %s to %s, %d lines", l.node, l.epoch, l.pid, l.first, l.last, l.lines)
-}
-
-// lives reads a journal: what each process of a singleton has written, in the order of the file.
-func lives(t testing.TB, journal string) (all []life, numbers []uint64) {
-	t.Helper()
-	b, err := os.ReadFile(journal)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for line := range bytes.Lines(b) {
-		var l counter.Line
-		if json.Unmarshal(line, &l) != nil || line[len(line)-1] != '\n' {
-			continue // its writer was killed, and nobody has seen the number
-		}
-		numbers = append(numbers, l.N)
-		at := time.Duration(l.Boottime)
-		if n := len(all); n > 0 && all[n-1].pid == l.PID && all[n-1].epoch == l.Epoch && all[n-1].node == l.Node {
-			all[n-1].first, all[n-1].last = min(all[n-1].first, at), max(all[n-1].last, at)
-			all[n-1].lines++
-			continue
-		}
-		all = append(all, life{node: l.Node, epoch: l.Epoch, pid: l.PID, first: at, last: at, lines: 1})
-	}
-	return all, numbers
-}
-
-// alone checks by its journal that a singleton never ran twice at a time and lost no number: lives follow each other, each on
-// another node under a higher epoch, and the numbers have no gap.
-func (c *cluster) alone(app string) { aloneIn(c.t, c.journal(app)) }
-
-func aloneIn(t testing.TB, journal string) {
-	t.Helper()
-	all, numbers := lives(t, journal)
-	bad := false
-	fail := func(format string, args ...any) { t.Errorf(format, args...); bad = true }
-	for i, n := range numbers {
-		if n != uint64(i+1) {
-			fail("number %d is at position %d", n, i+1)
-			break
-		}
-	}
-	for i := 1; i < len(all); i++ {
-		was, is := all[i-1], all[i]
-		switch {
-		case is.first <= was.last:
-			fail("two lives overlap: %s, and %s", was, is)
-		case is.epoch < was.epoch, is.epoch == was.epoch && is.node != was.node:
-			fail("the epoch does not rise: %s, then %s", was, is)
-		}
-	}
-	if bad {
-		var b strings.Builder
-		for _, l := range all {
-			fmt.Fprintln(&b, l)
-		}
-		t.Logf("lives in %s:\n%s", filepath.Base(journal), b.String())
-	}
-}
-
-// writes waits until the app goes on writing its journal.
-func (c *cluster) writes(app string) {
-	c.t.Helper()
-	now := transport.Boottime()
-	until(c.t, app+" goes on with its journal", limit, func() bool {
-		all, _ := lives(c.t, c.journal(app))
-		return len(all) > 0 && all[len(all)-1].last > now
-	})
 }

@@ -22,6 +22,7 @@ func TestDevKilledDuringAMove(t *testing.T) {
 	if *all {
 		times = 20
 	}
+	const longest = 400 * time.Millisecond // about what a move takes here
 	random := dice("dev")
 	c := open(t, newDir(t))
 	home := filepath.Join(c.dir, "dev")
@@ -40,7 +41,7 @@ func TestDevKilledDuringAMove(t *testing.T) {
 
 	for i := range times {
 		app := []string{"counter", "web"}[random.IntN(2)]
-		after := time.Duration(random.Int64N(int64(700 * time.Millisecond)))
+		after := time.Duration(random.Int64N(int64(longest)))
 		t.Logf("%d: %s moves, dev is killed %s later", i+1, app, after)
 		began := c.seq()
 		from := c.on(app)[0]

@@ -156,8 +156,10 @@ func Judge(v *projections.Cluster, m *projections.Migration) []events.Rejection 
 			no(m.To, events.RuleLocked, "migration %s of %s is open", o.Migration, o.Instance)
 		}
 	}
-	if why, frozen := v.Frozen[events.FreezeSafety]; frozen && m.Kind != events.KindStop {
-		no(m.To, events.RuleFrozen, "moves are frozen (safety: %s)", why)
+	for _, source := range sortedKeys(v.Frozen) { // safety binds all; operator and policy neither recovery nor what was forced
+		if m.Kind != events.KindStop && (source == events.FreezeSafety || m.Class != events.ClassRecovery && !m.Forced) {
+			no(m.To, events.RuleFrozen, "moves are frozen (%s: %s)", source, v.Frozen[source])
+		}
 	}
 	if a.Spec.Mode == spec.Singleton && m.Kind == events.KindPlace && waiting && a.Leader != nil && !a.Leader.Ended {
 		no(a.Leader.Node, events.RuleLeader, "epoch %d of %s on %s has not ended", a.Leader.Epoch, a.Name, a.Leader.Node)

@@ -96,8 +96,8 @@ func (c *Cluster) applyNode(e *events.Event) {
 	n := c.node(e.Aggregate.ID)
 	switch d := e.Data.(type) {
 	case *events.NodeJoined:
-		if n.Machine != "" && n.Machine != d.Machine {
-			n.Epochs = nil // another machine: what the old one had seen is void
+		if n.Machine == d.Machine && n.Inc != d.Inc {
+			c.restarted(e, n.ID, d.Inc)
 		}
 		n.Status, n.Inc, n.Machine, n.TTL, n.Facts, n.Epochs = StatusReady, d.Inc, d.Machine, d.TTL.D(), d.Facts, d.Epochs
 		n.Joined = causeOf(e)
@@ -172,6 +172,20 @@ func (c *Cluster) loseIncarnation(e *events.Event, d *events.NodeLost) {
 		}
 		for id, in := range a.Instances {
 			if in.Inc == d.Inc {
+				a.end(id, events.ReasonNodeLost, causeOf(e))
+			}
+		}
+	}
+}
+
+// restarted ends what is left of earlier incarnations of a machine: an agent stops everything before it begins a new one.
+func (c *Cluster) restarted(e *events.Event, node, inc string) {
+	for _, a := range c.Apps {
+		if a.Leader != nil && a.Leader.Node == node && a.Leader.Inc != inc {
+			a.Leader.Ended = true
+		}
+		for id, in := range a.Instances {
+			if in.Node == node && in.Inc != inc {
 				a.end(id, events.ReasonNodeLost, causeOf(e))
 			}
 		}

@@ -40,14 +40,8 @@ type demo struct {
 	base      *session
 	interfere func(*demo) error
 
-	home, away string  // where the counter runs, and the other node that may have it
-	deliberate []stillness // in which the counter was made to stand still
-}
-
-// stillness is a pause in the counter's journal that has a reason: it ends with the first line of epoch.
-type stillness struct {
-	epoch uint64
-	why   string
+	home, away string // where the counter runs, and the other node that may have it
+	pending    uint64 // the epoch under which the counter came back after it had nowhere to go
 }
 
 // act is a part of the performance. It returns the first check that did not hold, or why it could not go on.
@@ -117,7 +111,6 @@ func (d *demo) play(ctx context.Context) error {
 			return err
 		}
 	}
-	d.closing()
 	return nil
 }
 

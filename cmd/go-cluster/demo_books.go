@@ -24,9 +24,9 @@ func playBooks(ctx context.Context, d *demo) error {
 	if err := d.check(len(j.faults) == 0 && len(j.lives) > 1, "counter's journal: every number once, one life at a time, epochs rising from grant to grant", "no fault", j.summary()); err != nil {
 		return err
 	}
-	d.say("Pauses between two numbers, at each change of process:")
+	d.say("How long nothing was counted, at each change of process:")
 	for _, l := range j.lives[1:] {
-		d.said(fmt.Sprintf("%-8s %s → %s", took(l.pause), l.before, l.reason(d.deliberate)))
+		d.said(fmt.Sprintf("%-6s %-7s %s → %s", millisecond(l.pause), l.why(d.pending), l.before, l))
 	}
 	books, err := readLog(ctx, d)
 	if err != nil {
@@ -44,16 +44,6 @@ func playBooks(ctx context.Context, d *demo) error {
 	}
 	_, err = d.cli(ctx, exitDone, "migration list")
 	return err
-}
-
-// reason says what came after the pause before a life.
-func (l life) reason(deliberate []stillness) string {
-	for _, s := range deliberate {
-		if s.epoch == l.epoch {
-			return l.String() + ", " + s.why + " on purpose meanwhile"
-		}
-	}
-	return l.String()
 }
 
 // logBooks is what the event log says about itself.

@@ -40,11 +40,10 @@ type demoCluster struct {
 // startDemoCluster makes everything and runs nothing yet. The caller closes it.
 func startDemoCluster(s *session, verbose bool) (*demoCluster, error) {
 	dev := &devCommand{Nodes: 3, LeaseTTL: demoLease}
-	level := zapcore.FatalLevel // what goes wrong here is meant to, and the checks see the rest
+	c := &demoCluster{log: zap.NewNop()} // what goes wrong here is meant to, and the checks see the rest
 	if verbose {
-		level = zapcore.InfoLevel
+		c.log = newLogger(s.err, zapcore.InfoLevel, true)
 	}
-	c := &demoCluster{log: newLogger(s.err, level, true)}
 	if err := c.open(s, dev); err != nil {
 		c.close()
 		return nil, err

@@ -30,10 +30,21 @@ type life struct {
 	pid         int
 	first, last counter.Line
 	pause       time.Duration // since the last number of the life before
-	before      string        // that life
+	before      *life
 }
 
 func (l life) String() string { return fmt.Sprintf("%s epoch %d pid %d", l.node, l.epoch, l.pid) }
+
+// why says what lay between a life and the one before it. pending is the epoch that ended a time without a node.
+func (l life) why(pending uint64) string {
+	switch {
+	case l.epoch == l.before.epoch:
+		return "kill -9"
+	case l.epoch == pending:
+		return "pending"
+	}
+	return "move"
+}
 
 // readJournal judges a journal: numbers rise by one and times by something, each life writes without another's lines between its
 // own, and epochs rise whenever the node changes. A process that was restarted where it was keeps its epoch.
@@ -72,7 +83,7 @@ func (b *journalBooks) live(l, prev counter.Line) {
 	next := life{node: l.Node, epoch: l.Epoch, pid: l.PID, first: l, last: l}
 	if n := len(b.lives); n > 0 {
 		old := b.lives[n-1]
-		next.pause, next.before = time.Duration(l.Boottime-prev.Boottime), old.String()
+		next.pause, next.before = time.Duration(l.Boottime-prev.Boottime), &old
 		switch {
 		case l.Epoch < old.epoch:
 			b.fault("epoch %d after %d", l.Epoch, old.epoch)
@@ -97,6 +108,17 @@ func (b *journalBooks) epochs() []uint64 {
 		out = append(out, l.epoch)
 	}
 	return slices.Compact(out)
+}
+
+// longestMove is the longest pause that a move made.
+func (b *journalBooks) longestMove(pending uint64) time.Duration {
+	var longest time.Duration
+	for _, l := range b.lives {
+		if l.before != nil && l.why(pending) == "move" {
+			longest = max(longest, l.pause)
+		}
+	}
+	return longest
 }
 
 func (b *journalBooks) summary() string {

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	json "github.com/go-json-experiment/json"
 
@@ -20,10 +19,10 @@ func playLabels(ctx context.Context, d *demo) error {
 	if err != nil {
 		return err
 	}
-	d.typed("for node in node-1 node-2 node-3; do")
-	d.typed("    go-cluster node label $node zone=us-east-1b")
-	d.typed("    go-cluster node wait-stable $node --timeout 2m")
-	d.typed("done")
+	d.script("for node in node-1 node-2 node-3; do",
+		"    go-cluster node label $node zone=us-east-1b",
+		"    go-cluster node wait-stable $node --timeout 2m",
+		"done")
 	for _, node := range d.cluster.nodes.ids {
 		for _, line := range []string{"node label " + node + " zone=us-east-1b", "node wait-stable " + node + " --timeout 2m"} {
 			if _, err := d.answer(ctx, exitDone, line); err != nil {
@@ -96,13 +95,15 @@ func (d *demo) tellChain(ctx context.Context, since uint64) error {
 	}
 	want := []string{"node.labels.updated", "placement.plan.admitted", "placement.migration.started", "placement.migration.completed"}
 	ok := len(kinds) > 0 && kinds[0] == want[0] && inOrder(kinds, want)
+	seen := strings.Join(kinds, " → ")
 	if ok {
+		seen = fmt.Sprintf("%s, %s from the label to the last", count(len(chain), "event"), millisecond(last.TS.Sub(chain[0].TS)))
 		d.say("Each event names the one that led to it:")
 		for _, e := range chain {
-			d.said(fmt.Sprintf("%-9s %s  %-33s %s", "+"+e.TS.Sub(chain[0].TS).Round(time.Millisecond).String(), e.ID[:8], e.kind(), e.words()))
+			d.said(fmt.Sprintf("%-7s %s  %-33s %s", "+"+millisecond(e.TS.Sub(chain[0].TS)), e.ID[:8], e.kind(), e.words()))
 		}
 	}
-	return d.check(ok, "the move is the label's doing, event by event", strings.Join(want, " → "), strings.Join(kinds, " → "))
+	return d.check(ok, "the move is the label's doing, event by event", strings.Join(want, " → "), seen)
 }
 
 // words are what an event of the chain says to a person.

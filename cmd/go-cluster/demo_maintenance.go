@@ -77,8 +77,8 @@ func (d *demo) isEmpty(ctx context.Context, node string, addresses []string) err
 				answer = append(answer, url)
 			}
 		}
-		seen := fmt.Sprintf("%s, processes: %s, answering of %s: %s", count(len(apps), "app"), processesLine(running), count(len(addresses), "old address"), orNone(answer))
-		return strings.ReplaceAll(seen, "addresss", "addresses"), len(apps)+len(running)+len(answer) == 0 && len(addresses) == 2
+		seen := fmt.Sprintf("%s; processes: %s; answering at the %d old addresses: %s", count(len(apps), "app"), processesLine(running), len(addresses), orNone(answer))
+		return seen, len(apps)+len(running)+len(answer) == 0 && len(addresses) == 2
 	})
 }
 

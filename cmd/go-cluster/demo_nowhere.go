@@ -72,7 +72,7 @@ func playNowhere(ctx context.Context, d *demo) error {
 	if err != nil {
 		return err
 	}
-	d.deliberate = append(d.deliberate, stillness{c.Epoch, "Pending"})
+	d.pending = c.Epoch
 	return nil
 }
 

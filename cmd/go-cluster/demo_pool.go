@@ -170,7 +170,7 @@ func (d *demo) checkPool(what string) error {
 	t := d.pool.soFar()
 	seen := fmt.Sprintf("%d rounds of requests to both", t.rounds)
 	if t.retried > 0 {
-		seen += fmt.Sprintf(", %d of them met a member that had just left and found the new one within %s", t.retried, took(t.longest))
+		seen += fmt.Sprintf(", %d of them met a member that had just left and found the new one within %s", t.retried, millisecond(t.longest))
 	}
 	if len(t.short) > 0 {
 		seen = fmt.Sprintf("%d of %d rounds short, the first: %s", len(t.short), t.rounds, t.short[0])

@@ -54,9 +54,23 @@ func (s *story) typed(line string) { s.printf("  %s %s\n", s.st.faint("$"), s.st
 // said is a line that something answered.
 func (s *story) said(line string) { s.printf("      %s\n", line) }
 
-// spent closes a command.
+// script is the lines of a script that a person would type.
+func (s *story) script(lines ...string) {
+	for i, line := range lines {
+		prompt := "$"
+		if i > 0 {
+			prompt = ">"
+		}
+		s.printf("  %s %s\n", s.st.faint(prompt), s.st.bold(line))
+	}
+}
+
+// spent closes a command. What took no time to speak of is not spoken of.
 func (s *story) spent(code int, d time.Duration) {
 	text := took(d)
+	if code == exitDone && d < 50*time.Millisecond {
+		return
+	}
 	if code != exitDone {
 		text = fmt.Sprintf("exit %d after %s", code, text)
 	}
@@ -81,9 +95,12 @@ func (s *story) failed(f *failedCheck) {
 		s.st.bad(fmt.Sprintf("a check failed after %s; %d before it held", took(time.Since(s.began)), s.checks)))
 }
 
-func (s *story) closing() {
-	s.printf("\n%s in %s\n", s.st.good(fmt.Sprintf("All %d checks held", s.checks)), took(time.Since(s.began)))
+func (s *story) closing(summary string) {
+	s.printf("\n%s in %s: %s.\n", s.st.good(fmt.Sprintf("All %d checks held", s.checks)), took(time.Since(s.began)), summary)
 }
+
+// millisecond writes a span to the millisecond.
+func millisecond(d time.Duration) string { return d.Round(time.Millisecond).String() }
 
 func (s *story) kept(servers string) {
 	s.printf("\nThe cluster runs on until Ctrl-C. In another terminal:\n  export NATS_URL=%s\n  go-cluster node list\n  go-cluster app move counter\n  go-cluster events -f -o table\n", servers)

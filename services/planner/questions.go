@@ -149,13 +149,30 @@ func (s *Service) order(ctx context.Context, r *transport.Request) (any, error) 
 		if out.State != api.OrderOpen || len(out.Left) == 0 {
 			return nil
 		}
-		for _, p := range placement.Make(v, s.Seen.Loads(), s.now(v)).Pending {
-			if slices.Contains(out.Left, p.Instance) {
-				out.Stuck = append(out.Stuck, api.PendingView{App: p.App, Instance: p.Instance, Code: p.Code, Reason: p.Reason, Rejections: p.Refused})
+		plan := placement.Make(v, s.Seen.Loads(), s.now(v))
+		for _, id := range out.Left {
+			if p := stuck(v, plan, id); p != nil {
+				out.Stuck = append(out.Stuck, api.PendingView{App: p.App, Instance: id, Code: p.Code, Reason: p.Reason, Rejections: p.Refused})
 			}
 		}
 		return nil
 	})
+}
+
+// stuck says why an instance stays where an order does not want it, or nil when it moves or will.
+func stuck(v *projections.Cluster, plan placement.Plan, instance string) *placement.Pending {
+	for i, p := range plan.Pending {
+		a := v.Apps[p.App]
+		if a.Instances[instance] == nil {
+			continue
+		}
+		moves := slices.ContainsFunc(plan.Moves, func(d placement.Decision) bool { return d.Instance == instance })
+		open := slices.ContainsFunc(a.SortedOpen(), func(m *projections.Migration) bool { return m.Instance == instance })
+		if !moves && !open {
+			return &plan.Pending[i]
+		}
+	}
+	return nil
 }
 
 func describe(v *projections.Cluster, order string, out *api.OrderReply) bool {
