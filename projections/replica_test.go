@@ -304,7 +304,9 @@ func voided(t *testing.T, r *projections.Replica, ended chan error) {
 		}
 		t.Log(err)
 	case <-limit.C:
-		r.View(func(c *projections.Cluster) { t.Fatalf("it goes on with a fold that is void: at %d, %v", c.Seq, c.Quarantined) })
+		r.View(func(c *projections.Cluster) {
+			t.Fatalf("it goes on with a fold that is void: at %d, %v", c.Seq, c.Quarantined)
+		})
 	}
 	if err := <-waiting; err == nil || errors.Is(err, context.Canceled) {
 		t.Errorf("who waits got %v", err)

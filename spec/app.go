@@ -117,7 +117,7 @@ type Health struct {
 	HTTP         string   `json:"http,omitzero"` // URL; healthy is a status of 200…399
 	TCP          string   `json:"tcp,omitzero"`  // host:port; healthy when it accepts
 	Exec         []string `json:"exec,omitempty"`
-	Interval     Duration `json:"interval,omitzero"`      // default 1s
+	Interval     Duration `json:"interval,omitzero"`      // default 1s; checked more often while it starts
 	Timeout      Duration `json:"timeout,omitzero"`       // default 1s
 	HealthyAfter int      `json:"healthy_after,omitzero"` // consecutive passes until healthy; default 2
 	FailAfter    int      `json:"fail_after,omitzero"`    // consecutive failures until unhealthy; default 3

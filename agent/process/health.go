@@ -37,6 +37,13 @@ func (v *verdict) add(pass bool) bool {
 	return false
 }
 
+// A program that has just started is checked more often until it first is healthy: nobody is served meanwhile, and waiting for
+// whole intervals would be most of the pause of a move.
+const (
+	startupInterval = 100 * time.Millisecond
+	startupTime     = 10 * time.Second
+)
+
 // monitor checks the run's health until ctx ends; op is held.
 func (d *Driver) monitor(ctx context.Context, in *instance, r *run) {
 	h := *in.rec.Instance.App.Health
@@ -46,8 +53,9 @@ func (d *Driver) monitor(ctx context.Context, in *instance, r *run) {
 	}
 	d.background(func() {
 		v := &verdict{healthyAfter: h.HealthyAfter, failAfter: h.FailAfter}
-		every := time.NewTicker(h.Interval.D())
+		every := time.NewTicker(min(h.Interval.D(), startupInterval))
 		defer every.Stop()
+		began, starting := time.Now(), true
 		for {
 			err := c.once(ctx, h.Timeout.D())
 			if ctx.Err() != nil {
@@ -55,6 +63,10 @@ func (d *Driver) monitor(ctx context.Context, in *instance, r *run) {
 			}
 			if v.add(err == nil) || (err != nil && v.failures == v.failAfter) {
 				d.judge(in, r, c.name, v, err)
+			}
+			if starting && (v.healthy || time.Since(began) > startupTime) {
+				starting = false
+				every.Reset(h.Interval.D())
 			}
 			select {
 			case <-every.C:

@@ -39,8 +39,10 @@ type demo struct {
 	pool      *poolWatch
 	base      *session
 	interfere func(*demo) error
+	patience  time.Duration // longest wait for something to become so
 
 	home, away string // where the counter runs, and the other node that may have it
+	played     bool   // to the end: Ctrl-C is then no interruption
 	pending    uint64 // the epoch under which the counter came back after it had nowhere to go
 }
 
@@ -61,15 +63,15 @@ var acts = []act{
 
 // Run is called by kong.
 func (cmd *demoCommand) Run(s *session) error {
-	d := &demo{story: newStory(s), base: s, interfere: cmd.interfere}
+	d := &demo{story: newStory(s), base: s, interfere: cmd.interfere, patience: 5 * time.Second}
 	err := cmd.perform(s, d)
 	var failed *failedCheck
 	switch {
-	case s.ctx.Err() != nil: // whatever failed, it failed because of that
-		return s.ctx.Err()
 	case errors.As(err, &failed):
 		d.failed(failed)
 		return done(exitError)
+	case s.ctx.Err() != nil && !d.played:
+		return s.ctx.Err()
 	}
 	return err
 }
@@ -97,7 +99,12 @@ func (cmd *demoCommand) perform(s *session, d *demo) (err error) {
 	return g.Wait()
 }
 
-func (d *demo) play(ctx context.Context) error {
+// playLimit is many times what a slow machine needs.
+const playLimit = 2 * time.Minute
+
+func (d *demo) play(outer context.Context) error {
+	ctx, cancel := context.WithTimeout(outer, playLimit)
+	defer cancel()
 	err := d.cluster.ready(ctx)
 	if err != nil {
 		return err
@@ -107,10 +114,13 @@ func (d *demo) play(ctx context.Context) error {
 	}
 	for i, a := range acts {
 		d.act(i+1, a.title)
-		if err := a.play(ctx, d); err != nil {
+		if err := a.play(ctx, d); errors.Is(ctx.Err(), context.DeadlineExceeded) && outer.Err() == nil {
+			return &failedCheck{what: "the demo comes to its end", expected: "within " + span(playLimit), seen: "still in part " + a.title}
+		} else if err != nil {
 			return err
 		}
 	}
+	d.played = true
 	return nil
 }
 
@@ -129,7 +139,8 @@ func (d *demo) keep(ctx context.Context, err error) {
 	var failed *failedCheck
 	if errors.As(err, &failed) {
 		d.failed(failed)
-		failed.told = true
+	} else if err != nil {
+		return
 	}
 	d.kept(d.cluster.at.servers)
 	<-ctx.Done()
@@ -138,7 +149,6 @@ func (d *demo) keep(ctx context.Context, err error) {
 // eventually asks at a short interval until it holds, for as long as a slow machine may need. Every call of probe says what it saw;
 // the last one's words are those of the check.
 func (d *demo) eventually(ctx context.Context, what, expected string, probe func() (seen string, ok bool)) error {
-	const limit = 5 * time.Second
 	began := time.Now()
 	look := time.NewTicker(2 * lookEvery)
 	defer look.Stop()
@@ -148,8 +158,8 @@ func (d *demo) eventually(ctx context.Context, what, expected string, probe func
 			d.held(what, seen)
 			return nil
 		}
-		if time.Since(began) > limit {
-			return &failedCheck{what: what, expected: expected, seen: fmt.Sprintf("%s, for %s", seen, took(limit))}
+		if time.Since(began) > d.patience {
+			return &failedCheck{what: what, expected: expected, seen: fmt.Sprintf("%s, for %s", seen, took(d.patience))}
 		}
 		select {
 		case <-ctx.Done():

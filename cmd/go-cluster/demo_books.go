@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -21,7 +22,9 @@ func playBooks(ctx context.Context, d *demo) error {
 		return err
 	}
 	j := readJournal(text)
-	if err := d.check(len(j.faults) == 0 && len(j.lives) > 1, "counter's journal: every number once, one life at a time, epochs rising from grant to grant", "no fault", j.summary()); err != nil {
+	err = d.check(len(j.faults) == 0 && len(j.lives) > 1, "counter's journal: every number once, never two processes at a time, epochs rising from grant to grant",
+		"no fault", j.summary())
+	if err != nil {
 		return err
 	}
 	d.say("How long nothing was counted, at each change of process:")
@@ -35,15 +38,22 @@ func playBooks(ctx context.Context, d *demo) error {
 	if err := d.check(len(books.faults) == 0 && books.events > 0, "the log: each event holds the hash of the one before it in its aggregate", "no broken link", books.chains()); err != nil {
 		return err
 	}
-	if err := d.check(len(books.open) == 0 && len(books.failed) == 0 && books.completed > 0, "every admitted move has ended, and well", "none open, none failed",
-		fmt.Sprintf("%s; open: %s; failed: %s", count(books.completed, "migration"), orNone(books.open), orNone(books.failed))); err != nil {
+	err = d.check(len(books.open) == 0 && len(books.failed) == 0 && books.completed > 0, "every admitted move has ended, and well", "none open, none failed",
+		fmt.Sprintf("%s; open: %s; failed: %s", count(books.completed, "migration"), orNone(books.open), orNone(books.failed)))
+	if err != nil {
 		return err
 	}
-	if err := d.check(fmt.Sprint(books.epochs) == fmt.Sprint(j.epochs()), "each grant in the log is an epoch in the journal", fmt.Sprintf("epochs %v, as granted", books.epochs), fmt.Sprintf("epochs %v", j.epochs())); err != nil {
+	err = d.check(slices.Equal(books.epochs, j.epochs()), "each grant in the log is an epoch in the journal", fmt.Sprintf("epochs %v, as granted", books.epochs),
+		fmt.Sprintf("epochs %v", j.epochs()))
+	if err != nil {
 		return err
 	}
-	_, err = d.cli(ctx, exitDone, "migration list")
-	return err
+	if _, err := d.cli(ctx, exitDone, "migration list"); err != nil {
+		return err
+	}
+	d.closing(fmt.Sprintf("%s, counter never twice and still for at most %s in a move, web never short of a member", count(books.completed, "migration"),
+		millisecond(j.longestMove(d.pending))))
+	return nil
 }
 
 // logBooks is what the event log says about itself.

@@ -18,7 +18,7 @@ import (
 // its lives share.
 type journalBooks struct {
 	lines  int
-	torn   int // a process was killed while it wrote
+	torn   bool // the line before this one has no number: its writer was killed meanwhile
 	lives  []life
 	faults []string
 }
@@ -33,6 +33,7 @@ type life struct {
 	before      *life
 }
 
+// String names the life.
 func (l life) String() string { return fmt.Sprintf("%s epoch %d pid %d", l.node, l.epoch, l.pid) }
 
 // why says what lay between a life and the one before it. pending is the epoch that ended a time without a node.
@@ -56,7 +57,7 @@ func readJournal(text []byte) journalBooks {
 	for raw := range bytes.Lines(text) {
 		var l counter.Line
 		if json.Unmarshal(raw, &l) != nil {
-			b.torn++
+			b.torn = true
 			continue
 		}
 		b.lines++
@@ -77,9 +78,14 @@ func (b *journalBooks) live(l, prev counter.Line) {
 	if n := len(b.lives); n > 0 {
 		if now := &b.lives[n-1]; now.pid == l.PID && now.epoch == l.Epoch && now.node == l.Node {
 			now.last = l
+			if b.torn {
+				b.fault("%s lived on after a torn line before %d", now, l.N)
+				b.torn = false
+			}
 			return
 		}
 	}
+	b.torn = false
 	next := life{node: l.Node, epoch: l.Epoch, pid: l.PID, first: l, last: l}
 	if n := len(b.lives); n > 0 {
 		old := b.lives[n-1]

@@ -18,7 +18,10 @@ type appProcess struct {
 	instance, node, epoch string
 }
 
-func (p appProcess) String() string { return fmt.Sprintf("%s on %s (pid %d)", p.instance, p.node, p.pid) }
+// String names the process.
+func (p appProcess) String() string {
+	return fmt.Sprintf("%s on %s (pid %d)", p.instance, p.node, p.pid)
+}
 
 // appProcesses lists the app processes of the cluster on a NATS server, by what is in their environment: neither the control plane
 // nor an agent is asked.

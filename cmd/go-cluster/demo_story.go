@@ -43,7 +43,9 @@ func (s *story) opening() {
 	s.printf("%s\n%s\n", s.st.bold("go-cluster demo"), s.st.faint("NATS, services, nodes and apps on this machine. Every command and every process below is real."))
 }
 
-func (s *story) act(n int, title string) { s.printf("\n%s\n", s.st.bold(fmt.Sprintf("%d. %s", n, title))) }
+func (s *story) act(n int, title string) {
+	s.printf("\n%s\n", s.st.bold(fmt.Sprintf("%d. %s", n, title)))
+}
 
 // say is a sentence between the commands.
 func (s *story) say(format string, args ...any) { s.printf("  "+format+"\n", args...) }
@@ -91,6 +93,7 @@ func (s *story) failed(f *failedCheck) {
 	if f.told {
 		return
 	}
+	f.told = true
 	s.printf("  %s %s\n      expected: %s\n      seen:     %s\n\n%s\n", s.st.bad("✗"), f.what, f.expected, f.seen,
 		s.st.bad(fmt.Sprintf("a check failed after %s; %d before it held", took(time.Since(s.began)), s.checks)))
 }
