@@ -9,10 +9,11 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-cluster/go-cluster/events"
 	"github.com/go-cluster/go-cluster/projections"
 )
 
-// Everything is killed all the time while apps are moved about and nodes relabelled. When it is over, everything is as declared.
+// Everything is killed and stopped all the time while apps are moved about and nodes relabelled. When it is over, everything is as declared.
 func TestStorm(t *testing.T) {
 	t.Parallel()
 	lasts := 10 * time.Second
@@ -30,37 +31,58 @@ func TestStorm(t *testing.T) {
 	victims := slices.Clone(c.procs) // services, agents and NATS
 
 	random := dice("storm")
-	over := time.After(lasts)
-	commands := 0
-storm:
-	for {
-		select {
-		case <-over:
-			break storm
-		default:
+	count := map[string]int{}
+	type outage struct {
+		until   time.Time
+		recover func()
+	}
+	down := map[*process]outage{}
+	for end := time.Now().Add(lasts); time.Now().Before(end); {
+		pass(t, time.Duration(random.IntN(200))*time.Millisecond)
+		for p, o := range down {
+			if time.Now().After(o.until) {
+				o.recover()
+				delete(down, p)
+			}
 		}
-		gap := time.Duration(random.IntN(400)) * time.Millisecond
 		switch random.IntN(4) {
 		case 0: // a person
-			commands++
 			args := []string{"app", "move", apps[random.IntN(len(apps))], "--from", nodes[random.IntN(3)], "--detach"}
 			if random.IntN(3) == 0 {
 				args = []string{"node", "label", nodes[random.IntN(3)], fmt.Sprintf("storm=%d", random.IntN(3)), "--detach"}
 			}
-			c.spawn(&process{name: fmt.Sprintf("command-%d", commands), env: c.mark(), argv: c.argv(args...)})
-			pass(t, gap)
+			count["commands"]++
+			c.spawn(&process{name: fmt.Sprintf("command-%d", count["commands"]), env: c.mark(), argv: c.argv(args...)})
 		case 1: // a program
 			if living := c.living(apps[random.IntN(len(apps))]); len(living) > 0 {
 				_ = syscall.Kill(living[random.IntN(len(living))].pid, syscall.SIGKILL)
+				count["programs killed"]++
 			}
-			pass(t, gap)
 		default:
 			p := victims[random.IntN(len(victims))]
-			p.kill()
-			pass(t, gap)
-			c.restart(p)
+			if _, is := down[p]; is {
+				continue
+			}
+			o := outage{until: time.Now().Add(time.Duration(random.IntN(400)) * time.Millisecond), recover: func() { c.restart(p) }}
+			if random.IntN(8) == 0 {
+				o.until = time.Now().Add(ttl + time.Duration(random.Int64N(int64(ttl))))
+				count["long outages"]++
+			}
+			if random.IntN(3) == 0 {
+				count["stopped"]++
+				o.recover = func() { c.signalAll(syscall.SIGCONT, p.pid()) }
+				c.signalAll(syscall.SIGSTOP, p.pid())
+			} else {
+				count["killed"]++
+				p.kill()
+			}
+			down[p] = o
 		}
 	}
+	for _, o := range down {
+		o.recover()
+	}
+	t.Logf("%v", count)
 	c.until("everything is as declared", 2*limit, func(v *projections.Cluster) bool {
 		return ready(v, nodes...) && !slices.ContainsFunc(apps, func(app string) bool { return !runs(v, app) })
 	})
@@ -71,4 +93,9 @@ storm:
 		c.writes(app)
 		c.alone(app)
 	}
+	happened := map[events.Type]int{}
+	for _, e := range c.stored(0) {
+		happened[e.Type]++
+	}
+	t.Logf("%v", happened)
 }

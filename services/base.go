@@ -26,6 +26,9 @@ type Config struct {
 	Log     *zap.Logger
 	Boot    func() time.Duration // CLOCK_BOOTTIME, or the bubble's time in tests
 	Now     func() time.Time     // wall clock, for people only
+	// TrustIdentity takes who asks from NATS itself. It is right only where people's accounts import the commands with their
+	// identity shared and nobody but go-cluster has a login in the account of the services: see deploy/nats.
+	TrustIdentity bool
 }
 
 // Base is what all services of one process share: one fold, one view of the leases, one clock.

@@ -4,8 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"path/filepath"
+	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -47,7 +50,8 @@ type Cluster struct {
 	replicas map[string]*process
 	nodes    map[string]*process
 	labels   map[string]map[string]string
-	commands int
+	boots    map[string]int // times that a machine has crashed
+	commands atomic.Int64
 	mu       sync.Mutex
 	failures []error
 }
@@ -66,13 +70,13 @@ func Run(t *testing.T, nodes map[string]map[string]string, f func(c *Cluster)) {
 	embedded.RegisterBubble()
 	synctest.Test(t, func(t *testing.T) {
 		c := &Cluster{T: t, dir: t.TempDir(), start: time.Now(), log: zap.NewNop(), replicas: map[string]*process{}, nodes: map[string]*process{},
-			labels: map[string]map[string]string{}}
+			labels: map[string]map[string]string{}, boots: map[string]int{}}
 		c.Programs = newPrograms(c.Boot)
 		c.up()
 		defer c.down()
 		c.StartServices("s1")
-		for id, labels := range nodes {
-			c.StartNode(id, labels)
+		for _, id := range slices.Sorted(maps.Keys(nodes)) {
+			c.StartNode(id, nodes[id], "boot")
 		}
 		for id := range nodes {
 			c.Until("node "+id+" is ready", time.Minute, func(v *projections.Cluster) bool {
@@ -168,8 +172,8 @@ func (c *Cluster) StartServices(id string) {
 // KillServices ends a process with services; nothing of its memory is left.
 func (c *Cluster) KillServices(id string) { c.kill(c.replicas, id) }
 
-// StartNode starts a node's agent.
-func (c *Cluster) StartNode(id string, labels map[string]string) {
+// StartNode starts a node's agent in the given boot of its machine.
+func (c *Cluster) StartNode(id string, labels map[string]string, boot string) {
 	link := newLink(c.server)
 	nc, err := link.dial(id)
 	if err != nil {
@@ -183,7 +187,7 @@ func (c *Cluster) StartNode(id string, labels map[string]string) {
 		defer close(p.done)
 		defer nc.Close()
 		err := agent.Run(ctx, agent.Config{Cluster: "sim", Node: id, Dir: filepath.Join(c.dir, id), Labels: labels, Address: id + ".sim", Version: "sim", TTL: TTL,
-			NC: nc, Dial: func() (*nats.Conn, error) { return link.dial(id + "-work") }, Driver: c.Programs.node(id), Log: c.log, BootID: "boot",
+			NC: nc, Dial: func() (*nats.Conn, error) { return link.dial(id + "-work") }, Driver: c.Programs.node(id), Log: c.log, BootID: boot,
 			Clock: agent.Clock{Boot: c.Boot, Now: time.Now}, Facts: events.Facts{CPU: 8000, Memory: 16 << 30, Drivers: []string{"process"}}})
 		if err != nil && !errors.Is(err, context.Canceled) && ctx.Err() == nil {
 			c.fail(fmt.Errorf("agent of %s ended: %w", id, err))
@@ -194,13 +198,24 @@ func (c *Cluster) StartNode(id string, labels map[string]string) {
 // KillAgent ends an agent; what it ran runs on until its watchdog ends it.
 func (c *Cluster) KillAgent(id string) { c.kill(c.nodes, id) }
 
-// RestartAgent starts it again on the same directory.
-func (c *Cluster) RestartAgent(id string) { c.StartNode(id, c.labels[id]) }
+// RestartAgent starts it again on the same directory; after a crash that is another boot of the machine.
+func (c *Cluster) RestartAgent(id string) {
+	boot := "boot"
+	if n := c.boots[id]; n > 0 {
+		boot = fmt.Sprintf("boot-%d", n)
+	}
+	c.StartNode(id, c.labels[id], boot)
+}
 
-// Crash takes the whole machine: agent and programs.
+// Crash takes the whole machine: programs and agent.
 func (c *Cluster) Crash(id string) {
-	c.kill(c.nodes, id)
+	c.boots[id]++
+	if p := c.nodes[id]; p != nil {
+		p.link.Cut() // a dead machine says nothing any more
+	}
 	c.Programs.crash(id)
+	c.kill(c.nodes, id)
+	c.Programs.crash(id) // what the agent may have begun between the two
 }
 
 func (c *Cluster) kill(from map[string]*process, id string) {
@@ -217,13 +232,18 @@ func (c *Cluster) kill(from map[string]*process, id string) {
 // Link returns the network between a node and NATS.
 func (c *Cluster) Link(node string) *Link { return c.nodes[node].link }
 
-// View calls f with the fold of one of the processes with services.
+// View calls f with the newest fold of the processes with services.
 func (c *Cluster) View(f func(v *projections.Cluster)) {
-	for _, p := range c.replicas {
-		p.base.Replica.View(f)
-		return
+	var newest *projections.Replica
+	for _, id := range slices.Sorted(maps.Keys(c.replicas)) {
+		if r := c.replicas[id].base.Replica; newest == nil || r.Seq() > newest.Seq() {
+			newest = r
+		}
 	}
-	c.T.Fatal("no services run")
+	if newest == nil {
+		c.T.Fatal("no services run")
+	}
+	newest.View(f)
 }
 
 // Until waits, in virtual time, until the fold is as wanted.
@@ -255,9 +275,8 @@ func Ask[Rep any, Req any](c *Cluster, e api.Endpoint, req Req) (Rep, error) {
 
 // Meta returns what a person's next command carries.
 func (c *Cluster) Meta() api.Meta {
-	c.commands++
 	m := transport.NewMeta("ana", time.Now(), time.Minute)
-	m.ID = fmt.Sprintf("cmd%d", c.commands)
+	m.ID = fmt.Sprintf("cmd%d", c.commands.Add(1))
 	return m
 }
 

@@ -23,6 +23,9 @@ type Programs struct {
 	Behave func(node, instance string) Behaviour
 }
 
+// Broken is the command of a program that always fails at once.
+const Broken = "/bin/broken"
+
 // Behaviour of a simulated program.
 type Behaviour struct {
 	StartTakes time.Duration // until it is healthy
@@ -33,7 +36,8 @@ type Behaviour struct {
 // Span is one life of a started program.
 type Span struct {
 	App, Instance, Node, Role string
-	Epoch                     uint64
+	Epoch, Generation         uint64
+	Fenced                    bool
 	From, To                  time.Duration // To 0: still running
 }
 
@@ -52,6 +56,7 @@ type program struct {
 	span  int // index in the journal, -1: not running
 	guard *time.Timer
 	ready *time.Timer
+	done  chan struct{} // closed at its end; nil unless it is being stopped
 }
 
 func newPrograms(boot func() time.Duration) *Programs {
@@ -132,6 +137,10 @@ func (m *machine) end(g *program) {
 		}
 	}
 	g.guard, g.ready = nil, nil
+	if g.done != nil {
+		close(g.done)
+		g.done = nil
+	}
 	if g.span >= 0 {
 		m.p.journal[g.span].To = m.p.boot()
 		g.span = -1
@@ -194,11 +203,20 @@ func (m *machine) Start(_ context.Context, in agent.Instance) (agent.Status, err
 	}
 	g.in, g.st.Role, g.st.Epoch, g.st.Generation = in, in.Role, in.Epoch, in.Generation
 	g.st.State, g.st.Healthy = agent.StateStarting, false
-	m.p.journal = append(m.p.journal, Span{App: in.App.Name, Instance: in.ID, Node: m.id, Role: in.Role, Epoch: in.Epoch, From: m.p.boot()})
+	m.p.journal = append(m.p.journal, Span{App: in.App.Name, Instance: in.ID, Node: m.id, Role: in.Role, Epoch: in.Epoch, Generation: in.Generation,
+		Fenced: in.Fenced, From: m.p.boot()})
 	g.span = len(m.p.journal) - 1
 	m.watch(g)
+	life := g.span
+	if in.App.Process != nil && in.App.Process.Command[0] == Broken {
+		b.Fails = "exit status 3"
+	}
 	verdict := func() {
 		m.p.mu.Lock()
+		if g.span != life || g.st.State == agent.StateStopping {
+			m.p.mu.Unlock()
+			return
+		}
 		if b.Fails != "" {
 			m.end(g)
 			g.st.State, g.st.Detail = agent.StateFailed, b.Fails
@@ -221,12 +239,31 @@ func (m *machine) Start(_ context.Context, in agent.Instance) (agent.Status, err
 
 // Stop implements agent.Driver.
 func (m *machine) Stop(ctx context.Context, id string) (agent.Status, error) {
-	if d := m.behaviour(id).StopTakes; d > 0 {
-		select {
-		case <-ctx.Done():
-			return agent.Status{}, ctx.Err()
-		case <-time.After(d):
-		}
+	takes := m.behaviour(id).StopTakes
+	m.p.mu.Lock()
+	g := m.state[id]
+	if g == nil || g.span < 0 || takes == 0 {
+		m.p.mu.Unlock()
+		return m.stopped(id)
+	}
+	if g.done == nil {
+		g.done, g.st.State, g.st.Healthy = make(chan struct{}), agent.StateStopping, false
+		life := g.span
+		time.AfterFunc(takes, func() {
+			m.p.mu.Lock()
+			same := g.span == life
+			m.p.mu.Unlock()
+			if same {
+				_ = m.Kill(id)
+			}
+		})
+	}
+	done := g.done
+	m.p.mu.Unlock()
+	select {
+	case <-ctx.Done(): // the stopping goes on
+		return agent.Status{}, ctx.Err()
+	case <-done:
 	}
 	return m.stopped(id)
 }
@@ -318,3 +355,19 @@ func (m *machine) Notify(f func(string)) {
 
 // Logs implements agent.Driver; simulated programs print nothing.
 func (m *machine) Logs(context.Context, string, int, bool, io.Writer) error { return nil }
+
+// running lists what runs now, everywhere.
+func (p *Programs) running() []string {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	out := []string{}
+	for _, m := range p.nodes {
+		for _, g := range m.state {
+			if g.span >= 0 {
+				out = append(out, fmt.Sprintf("%s on %s as %s epoch %d generation %d", g.in.ID, m.id, g.in.Role, g.in.Epoch, g.in.Generation))
+			}
+		}
+	}
+	slices.Sort(out)
+	return out
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -22,20 +23,23 @@ func NewRegistry() *prometheus.Registry {
 }
 
 // Probes answers what orchestrators and Prometheus ask: /healthz (the process lives), /readyz (it can do its work; else 503
-// and why not) and /metrics.
+// and why not, and either way what an operator should know) and /metrics.
 type Probes struct{ mux *http.ServeMux }
 
-// NewProbes returns probes. ready returns why the process cannot do its work, or nil; it is called at each question and must not
-// block.
-func NewProbes(ready func() error, g prometheus.Gatherer) *Probes {
+// NewProbes returns probes. ready returns why the process cannot do its work, or nil; detail, which may be nil, returns sentences
+// that /readyz shows whether it can or not. Both are called at each question and must not block.
+func NewProbes(ready func() error, detail func() []string, g prometheus.Gatherer) *Probes {
 	p := &Probes{mux: http.NewServeMux()}
 	p.mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "alive") })
 	p.mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {
+		status, lines := http.StatusOK, []string{"ready"}
 		if err := ready(); err != nil {
-			answer(w, http.StatusServiceUnavailable, "not ready: "+err.Error())
-			return
+			status, lines[0] = http.StatusServiceUnavailable, "not ready: "+err.Error()
 		}
-		answer(w, http.StatusOK, "ready")
+		if detail != nil {
+			lines = append(lines, detail()...)
+		}
+		answer(w, status, strings.Join(lines, "\n"))
 	})
 	p.mux.Handle("GET /metrics", promhttp.HandlerFor(g, promhttp.HandlerOpts{}))
 	return p
@@ -54,13 +58,13 @@ func answer(w http.ResponseWriter, status int, text string) {
 
 // ServeProbes serves probes on addr until ctx ends, and returns the address it listens on, which tells the port where addr has 0.
 // They have no access control: bind them to a loopback or management address.
-func ServeProbes(ctx context.Context, addr string, ready func() error, g prometheus.Gatherer) (actual string, err error) {
+func ServeProbes(ctx context.Context, addr string, ready func() error, detail func() []string, g prometheus.Gatherer) (actual string, err error) {
 	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", addr)
 	if err != nil {
 		return "", fmt.Errorf("serve probes: %w", err)
 	}
 	srv := &http.Server{
-		Handler: NewProbes(ready, g), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 5 * time.Second, WriteTimeout: 30 * time.Second,
+		Handler: NewProbes(ready, detail, g), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 5 * time.Second, WriteTimeout: 30 * time.Second,
 		IdleTimeout: time.Minute, MaxHeaderBytes: 8 << 10,
 	}
 	go func() {

@@ -127,41 +127,61 @@ func (s *Service) subscribe(subject, queue string, h nats.MsgHandler) (*drained,
 	return d, nil
 }
 
-// Stop takes no new requests, answers those that have arrived, and returns when their replies are on their way. More calls return
-// what the first did.
+// Stop takes no new requests, answers those that have arrived, and returns when their replies are on their way. While NATS is not
+// connected no reply can be: then it only waits for the handlers that run. More calls return what the first did.
 func (s *Service) Stop() error {
 	s.stop.Do(func() {
 		late := time.NewTimer(s.o.Timeout + 5*time.Second)
 		defer late.Stop()
-		answered := make(chan struct{})
+		lost := s.nc.StatusChanged(nats.DISCONNECTED, nats.RECONNECTING)
+		defer s.nc.RemoveStatusListener(lost)
 		subs := s.verbs
 		for _, e := range s.byName {
 			if e.sub != nil {
 				subs = append(subs, e.sub)
 			}
 		}
+		for _, d := range subs {
+			d.end(s.nc.IsConnected())
+		}
+		answered := make(chan struct{})
 		go func() {
 			defer close(answered)
-			for _, d := range subs {
-				if d.Drain() != nil { // the connection is closed: nothing comes any more
-					d.over()
-				}
-			}
 			for _, d := range subs {
 				<-d.done
 			}
 			s.inFlight.Wait()
 		}()
-		select {
-		case <-answered:
-			if !s.nc.IsClosed() {
-				_ = flush(s.nc, time.Second)
+		for {
+			select {
+			case <-answered:
+				if s.nc.IsConnected() {
+					_ = flush(s.nc, time.Second)
+				}
+			case <-lost:
+				for _, d := range subs {
+					d.end(false)
+				}
+				continue
+			case <-late.C:
+				s.stopErr = fmt.Errorf("stop %s: some requests were not answered in %s", s.info.name, s.o.Timeout+5*time.Second)
 			}
-		case <-late.C:
-			s.stopErr = fmt.Errorf("stop %s: some requests were not answered in %s", s.info.name, s.o.Timeout+5*time.Second)
+			return
 		}
 	})
 	return s.stopErr
+}
+
+// end ends the subscription: when connected, after what the server has sent until it knows. Without a connection the library would
+// wait ten seconds for the server to say so.
+func (d *drained) end(connected bool) {
+	end := d.Unsubscribe
+	if connected {
+		end = d.Drain
+	}
+	if end() != nil { // it has ended, or the connection is closed: nothing comes any more
+		d.over()
+	}
 }
 
 // Panics returns how many handlers have panicked.

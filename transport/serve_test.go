@@ -282,6 +282,36 @@ func TestStopAnswersWhatIsInFlight(t *testing.T) {
 	})
 }
 
+// Nobody can be answered without NATS, so nothing is waited for: neither when it is gone before, nor when it goes meanwhile.
+func TestStopWithoutNATS(t *testing.T) {
+	for name, stop := range map[string]func(s *site, svc *Service) error{
+		"gone": func(s *site, svc *Service) error {
+			s.srv.Shutdown()
+			synctest.Wait()
+			return svc.Stop()
+		},
+		"going": func(s *site, svc *Service) error {
+			stopped := make(chan error, 1)
+			go func() { stopped <- svc.Stop() }()
+			s.srv.Shutdown()
+			return <-stopped
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, s *site) {
+				svc := serve(t, s, map[api.Endpoint]Handler{api.NodeList: func(context.Context, *Request) (any, error) { return 1, nil }}, ServeOptions{})
+				began := time.Now()
+				if err := stop(s, svc); err != nil {
+					t.Error(err)
+				}
+				if took := time.Since(began); took > 2*time.Second {
+					t.Errorf("Stop took %s", took)
+				}
+			})
+		})
+	}
+}
+
 func TestTooManyRequestsAreRefused(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *site) {
 		hold := make(chan struct{})

@@ -110,7 +110,7 @@ func (cmd *agentCommand) Run(s *session) error {
 			return errors.New("not connected to NATS")
 		}
 		return nil
-	}, transport.NewRegistry())
+	}, nil, transport.NewRegistry())
 	if err != nil {
 		return fail(exitError, "%w", err).try("go-cluster agent --http-addr 127.0.0.1:0")
 	}

@@ -42,6 +42,9 @@ func (cmd *appEvacuate) Run(s *session) error {
 		return err
 	}
 	defer c.close()
+	if _, err := (NodeChoice{Selector: cmd.Label}).resolve(c); codeOf(err) == exitNotFound { // a misspelt zone is not an empty one
+		return err
+	}
 	req := api.EvacuateRequest{Meta: c.command(), Selector: cmd.Label, Timeout: spec.Duration(s.Timeout)}
 	if cmd.DryRun {
 		return c.dryRun(cmd.PlanFlags, api.PreviewRequest{Evacuate: &req}, false)

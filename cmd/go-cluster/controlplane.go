@@ -30,9 +30,10 @@ type part interface {
 
 // controlPlane is one fold and the services of this process that work on it.
 type controlPlane struct {
-	base  *services.Base
-	names []string // of parts, in the same order
-	parts []part
+	base   *services.Base
+	names  []string // of parts, in the same order
+	parts  []part
+	damage func() []string // what of the log is quarantined, in sentences; nil without the auditor
 }
 
 // openControlPlane binds the named services to the streams of their cluster. With bootstrap set it makes those that are missing.
@@ -69,11 +70,14 @@ func openControlPlane(ctx context.Context, cfg services.Config, names []string, 
 		case events.Planner:
 			p.parts = append(p.parts, planner.New(base))
 		case events.Migrator:
-			p.parts = append(p.parts, migrator.New(base))
+			m := migrator.New(base)
+			m.Reg = reg
+			p.parts = append(p.parts, m)
 		case events.Rebalancer:
 			p.parts = append(p.parts, rebalancer.New(base))
 		case events.Auditor:
-			p.parts = append(p.parts, auditor.New(base))
+			a := auditor.New(base)
+			p.parts, p.damage = append(p.parts, a), a.Detail
 			if err := reg.Register(auditor.NewCollector(base)); err != nil {
 				return nil, err
 			}
@@ -125,4 +129,12 @@ func (p *controlPlane) ready() error {
 		all = append(all, svc.Ready())
 	}
 	return errors.Join(all...)
+}
+
+// detail is what /readyz says besides: a quarantined aggregate keeps nothing else from working.
+func (p *controlPlane) detail() []string {
+	if p.damage == nil {
+		return nil
+	}
+	return p.damage()
 }

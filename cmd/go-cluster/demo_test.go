@@ -63,7 +63,7 @@ func TestDemoFails(t *testing.T) {
 			t.Errorf("%q is missing in:\n%s", part, out)
 		}
 	}
-	if strings.Contains(out.String(), "2. ") || strings.Contains(out.String(), "checks held in") {
+	if strings.Contains(out.String(), acts[1].title) || strings.Contains(out.String(), "checks held in") {
 		t.Errorf("it went on:\n%s", out)
 	}
 	checkNothingLeft(t, out.String())
@@ -84,7 +84,7 @@ func TestDemoIsInterrupted(t *testing.T) {
 		}
 		interrupt()
 	}()
-	if o := performDemo(t, ctx, out, "demo", "--verbose"); o.code != exitInterrupted || strings.Contains(o.out, "✗") || strings.Contains(o.out, "3. ") {
+	if o := performDemo(t, ctx, out, "demo", "--verbose"); o.code != exitInterrupted || strings.Contains(o.out, "✗") || strings.Contains(o.out, acts[2].title) {
 		t.Errorf("exit code %d\n%s\n%s", o.code, o.out, o.errors)
 	}
 }

@@ -98,7 +98,7 @@ func (cmd *devCommand) Run(s *session) error {
 	}
 	probes, stopProbes := context.WithCancel(context.WithoutCancel(s.ctx))
 	defer stopProbes()
-	http, err := transport.ServeProbes(probes, net.JoinHostPort("127.0.0.1", strconv.Itoa(max(0, cmd.HTTPPort))), plane.ready, reg)
+	http, err := transport.ServeProbes(probes, net.JoinHostPort("127.0.0.1", strconv.Itoa(max(0, cmd.HTTPPort))), plane.ready, plane.detail, reg)
 	if err != nil {
 		return portTaken(err, "--http-port")
 	}

@@ -20,7 +20,10 @@ import (
 	"github.com/go-cluster/go-cluster/transport"
 )
 
-const lookEvery = 5 * time.Millisecond
+const (
+	lookEvery   = 5 * time.Millisecond
+	sampleLimit = 5 * time.Second
+)
 
 // leasesOf returns the sequence of each node's lease before its agent is started; 0 is none.
 func leasesOf(ctx context.Context, b *services.Base, nodes []string) (map[string]uint64, error) {
@@ -100,8 +103,10 @@ func awaitAnswers(ctx context.Context, nc *nats.Conn, replica string, names []st
 	return nil
 }
 
-// applySamples declares the sample apps that this cluster has never had: one that was changed or removed stays so.
+// applySamples declares the sample apps that this cluster has never had: one that was changed or removed stays so. It returns when
+// those run, so that the first look at them shows what they do; when they do not come up soon, it is for that look to say why.
 func applySamples(ctx context.Context, b *services.Base, home *devHome) error {
+	var applied []string
 	for _, file := range [][]byte{counter.Spec, web.Spec} {
 		apps, err := spec.DecodeApps(file)
 		if err != nil {
@@ -120,9 +125,34 @@ func applySamples(ctx context.Context, b *services.Base, home *devHome) error {
 			if _, err := transport.Call[api.ApplyRequest, api.ApplyReply](ctx, b.NC, b.Subjects, api.AppApply, req); err != nil {
 				return fmt.Errorf("apply %s: %w", app.Name, err)
 			}
+			applied = append(applied, app.Name)
+		}
+	}
+	look := time.NewTicker(lookEvery)
+	defer look.Stop()
+	late := time.NewTimer(sampleLimit)
+	defer late.Stop()
+	for !allRun(b, applied) {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-late.C:
+			return nil
+		case <-look.C:
 		}
 	}
 	return nil
+}
+
+func allRun(b *services.Base, apps []string) bool {
+	run := true
+	b.Replica.View(func(v *projections.Cluster) {
+		for _, name := range apps {
+			a := v.Apps[name]
+			run = run && a != nil && projections.AppView(v, a).State == api.AppRunning
+		}
+	})
+	return run
 }
 
 // hint tells a person what to do next.

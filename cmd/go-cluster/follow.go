@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -28,6 +30,7 @@ type watcher struct {
 	down    time.Time // since when the control plane does not answer; zero: it does
 	blind   time.Time // the event log cannot be read and is not asked before then: states only
 	spoke   time.Time // last line of progress
+	asked   bool      // whether moves are frozen
 	started time.Time
 }
 
@@ -42,6 +45,7 @@ func (c *client) follow(p *progress, since uint64) error {
 		if p.over() {
 			return w.conclude()
 		}
+		w.warnFrozen()
 		w.remind()
 	}
 }
@@ -155,6 +159,26 @@ func (w *watcher) print(changes []change) {
 	}
 }
 
+// warnFrozen says, once, why nothing starts: an order is accepted while moves are frozen, and held.
+func (w *watcher) warnFrozen() {
+	if w.asked || !w.down.IsZero() || slices.ContainsFunc(w.p.orders, (*watched).underWay) {
+		return
+	}
+	w.asked = true
+	policy, err := w.policy()
+	if err != nil { // it only costs this warning
+		return
+	}
+	for _, source := range slices.Sorted(maps.Keys(policy.Frozen)) {
+		w.notef("%s", styleOf(w.err).warn(join("moves are frozen by "+source, policy.Frozen[source])))
+	}
+}
+
+// underWay reports whether a migration of the order has been admitted, or the order needs none that a freeze would hold.
+func (o *watched) underWay() bool {
+	return o.kind == "cancel" || o.kind == "remove" || o.kind == "move" || len(o.last.Migrations) > 0
+}
+
 // remind says what is still awaited when nothing has changed for a while.
 func (w *watcher) remind() {
 	if time.Since(w.spoke) < silence || !w.down.IsZero() {
@@ -177,7 +201,7 @@ func (w *watcher) remind() {
 		if len(what) == 0 {
 			what = o.last.Left
 		}
-		w.notef("%s", styleOf(w.err).faint(fmt.Sprintf("%s %s goes on for %s: %s", o.kind, o.name, coarse(time.Since(w.started)), orNone(what))))
+		w.notef("%s", styleOf(w.err).faint(fmt.Sprintf("%s %s goes on for %s: %s", o.kind, o.name, span(time.Since(w.started).Round(time.Second)), orNone(what))))
 	}
 }
 

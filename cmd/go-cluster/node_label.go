@@ -82,12 +82,23 @@ func (cmd *nodeLabel) Run(s *session) error {
 		return cmd.follow(c, rep, plan)
 	}
 	for _, m := range plan.Moves {
-		c.sayf("%s will move %s: %s", m.Instance, route(m.From, m.To), m.Why)
+		c.sayf("%s: %s", foretold(m), m.Why)
 	}
 	if err := c.data(labelResult{LabelReply: rep, Moves: plan.Moves, Pending: plan.Pending}); err != nil {
 		return err
 	}
 	return cmd.outcome(c, plan)
+}
+
+// foretold says what will become of an instance.
+func foretold(m api.PlannedMove) string {
+	switch {
+	case m.To == "":
+		return m.Instance + " will stop on " + m.From
+	case m.From == "":
+		return m.Instance + " will start on " + m.To
+	}
+	return m.Instance + " will move " + route(m.From, m.To)
 }
 
 // outcome says what an allowed change left without a place.

@@ -65,16 +65,6 @@ func (s *session) nodeTable(nodes []api.NodeView) {
 
 func capacity(r spec.Resources) string { return fmt.Sprintf("%s cpu, %s", r.CPU, memory(r.Memory)) }
 
-// memory rounds an amount that a machine has to what a person reads.
-func memory(n spec.Bytes) string {
-	f, unit := float64(n), 0
-	units := []string{"", "Ki", "Mi", "Gi", "Ti"}
-	for ; f >= 1024 && unit < len(units)-1; unit++ {
-		f /= 1024
-	}
-	return strings.TrimSuffix(strconv.FormatFloat(f, 'f', 1, 64), ".0") + units[unit]
-}
-
 type nodeShow struct {
 	Node string `arg:"" predictor:"node" help:"Node to show."`
 }
@@ -98,8 +88,8 @@ func (c *client) node(id string) (api.NodeDetail, error) {
 }
 
 func (s *session) nodeDetail(n api.NodeDetail) {
-	fmt.Fprintf(s.out, "%s  %s  %s  %s  %s  cpu %s  memory %s of %s\n", s.style.bold(n.ID), s.state(n.Status), s.state(n.Scheduling), n.Address,
-		n.Version, percent(n.Load.CPU), percent(n.Load.Memory), capacity(n.Capacity))
+	fmt.Fprintf(s.out, "%s  %s  %s  %s  %s  cpu %s of %s  memory %s of %s\n", s.style.bold(n.ID), s.state(n.Status), s.state(n.Scheduling), n.Address,
+		n.Version, percent(n.Load.CPU), n.Capacity.CPU, percent(n.Load.Memory), memory(n.Capacity.Memory))
 	fmt.Fprintln(s.out, "\nlabels:")
 	for _, k := range slices.Sorted(maps.Keys(n.Labels)) {
 		fmt.Fprintf(s.out, "  %s=%s\n", k, n.Labels[k])

@@ -50,7 +50,7 @@ func TestDrainCordonsAllNodesFirst(t *testing.T) {
 	stuck := api.OrderReply{State: api.OrderOpen, Left: []string{"convex-0"}, Stuck: []api.PendingView{{App: "convex", Instance: "convex-0", Reason: "no eligible node"}}}
 	complete := api.OrderReply{State: api.OrderCompleted}
 	p.states["o1"], p.states["o2"], p.states["o3"] = []api.OrderReply{complete}, []api.OrderReply{stuck}, []api.OrderReply{complete}
-	p.cli("node", "drain", "n1", "-l", "zone=a", "--timeout", "5m").want(t, exitPending, "drained n1: 0 instances moved\ndrained n3: 0 instances moved\n",
+	p.cli("node", "drain", "n1", "-l", "zone=a", "--timeout", "5m").want(t, exitPending, "drained n1: nothing had to move\ndrained n3: nothing had to move\n",
 		"n1 cordoned", "drain n2: 1 instance has nowhere to go: convex-0", "give it up with: go-cluster node drain n2 --cancel")
 	if want := []string{"cordon n1", "cordon n2", "cordon n3", "drain n1 n2 n3 5m0s"}; !slices.Equal(calls, want) {
 		t.Errorf("calls %q, want %q", calls, want)

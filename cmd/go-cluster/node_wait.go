@@ -101,5 +101,9 @@ func (w *watcher) notStable(node string, last api.StableReply, err error) error 
 	case cause != nil:
 		return fail(exitInterrupted, "interrupted; node %s waits for:\n  %s", node, what)
 	}
+	var refusal *api.Error
+	if errors.As(err, &refusal) { // it names the node itself
+		return err
+	}
 	return fmt.Errorf("wait for node %s: %w", node, err)
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/go-cluster/go-cluster/api"
+	"github.com/go-cluster/go-cluster/events"
 )
 
 // interruptible returns a context that the first SIGINT or SIGTERM ends; the second one ends the process at once.
@@ -61,7 +62,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	k, err := parser.Parse(args)
 	if err != nil {
 		fmt.Fprintf(stderr, "%s %s\n", styleOf(stderr).bad("error:"), err)
-		fmt.Fprintf(stderr, "try: %s --help\n", commandOf(err))
+		fmt.Fprintf(stderr, "try: %s\n", helpFor(parser, err))
 		return exitUsage
 	}
 	s.globals = g.globals
@@ -94,6 +95,26 @@ func commandOf(err error) string {
 	return name
 }
 
+// helpFor is where to read on after a usage error. Who forgets the noun is told the commands that have the verb.
+func helpFor(parser *kong.Kong, err error) string {
+	name := commandOf(err)
+	verb, found := strings.CutPrefix(err.Error(), "unexpected argument ")
+	if !found || name != parser.Model.Name {
+		return name + " --help"
+	}
+	verb, _, _ = strings.Cut(verb, ",")
+	var meant []string
+	for _, leaf := range parser.Model.Leaves(true) {
+		if leaf.Name == verb {
+			meant = append(meant, leaf.Parent.FullPath()+" "+verb)
+		}
+	}
+	if len(meant) == 0 {
+		return name + " --help"
+	}
+	return strings.Join(meant, " or ")
+}
+
 // explain prints an error that nobody has printed yet, and the next step where there is one.
 func (s *session) explain(err error) {
 	var e *exit
@@ -104,10 +125,36 @@ func (s *session) explain(err error) {
 		fmt.Fprintln(s.err, "interrupted")
 		return
 	}
-	fmt.Fprintf(s.err, "%s %s\n", styleOf(s.err).bad("error:"), strings.TrimRight(err.Error(), "\n"))
+	text, rules := unfold(err)
+	fmt.Fprintf(s.err, "%s %s\n", styleOf(s.err).bad("error:"), strings.TrimRight(text, "\n"))
+	s.rejections(s.err, "  ", rules)
 	if hint := s.hint(err); hint != "" {
 		fmt.Fprintf(s.err, "try: %s\n", hint)
 	}
+}
+
+// whatThereIs is the command that lists what could have been named.
+func whatThereIs(detail string) string {
+	for _, noun := range []string{"app", "node", "migration"} {
+		if strings.Contains(detail, "no "+noun+" ") || strings.Contains(detail, "no such "+noun) {
+			return "go-cluster " + noun + " list"
+		}
+	}
+	return ""
+}
+
+// unfold takes the rules out of a refusal's text, to be shown as a table: none when the text names the only one.
+func unfold(err error) (text string, rules []events.Rejection) {
+	var refusal *api.Error
+	text = err.Error()
+	if !errors.As(err, &refusal) || len(refusal.Rejections) == 0 {
+		return text, nil
+	}
+	text = strings.Replace(text, refusal.Error(), refusal.Detail, 1)
+	if rules = refusal.Rejections; len(rules) == 1 && strings.Contains(text, rules[0].Detail) {
+		return readable(text), nil
+	}
+	return readable(text), rules
 }
 
 // hint is the next step after an error.
@@ -123,6 +170,8 @@ func (s *session) hint(err error) string {
 		return ""
 	}
 	switch refusal.Code {
+	case api.CodeNotFound:
+		return whatThereIs(refusal.Detail)
 	case api.CodeUnavailable:
 		return "nats micro ls, to see which services answer on this server"
 	case api.CodeTimeout:

@@ -24,6 +24,7 @@ type serveCommand struct {
 	Replica   string   `placeholder:"NAME" help:"Name of this process, unique among all that serve. Default: host, process id and a random part."`
 	Replicas  int      `default:"1" placeholder:"N" help:"Copies of each stream that is made: 1 on one NATS server, 3 in a cluster of them (default ${default})."`
 	Bootstrap bool     `default:"true" negatable:"" help:"Make the cluster's streams where they are missing."`
+	Trust     bool     `name:"trust-identity" help:"Record as actor who NATS itself says asks. Right only with an account set-up as in deploy/nats, where people import the commands from an account of their own."`
 	LogFlags
 }
 
@@ -101,6 +102,11 @@ func (cmd *serveCommand) Run(s *session) error {
 			return p.ready()
 		}
 		return errors.New("NATS is not reached yet")
+	}, func() []string {
+		if p := plane.Load(); p != nil {
+			return p.detail()
+		}
+		return nil
 	}, reg)
 	if err != nil {
 		return fail(exitError, "%w", err).try("go-cluster serve --http-addr 127.0.0.1:0")
@@ -117,7 +123,7 @@ func (cmd *serveCommand) Run(s *session) error {
 		bootstrap = &transport.BootstrapOptions{Replicas: cmd.Replicas}
 	}
 	p, err := openControlPlane(s.ctx, services.Config{Cluster: cluster, Replica: replica, Version: thisBuild().Version, NC: at.nc, Dial: at.dial,
-		Log: log, Boot: transport.Boottime, Now: time.Now}, names, bootstrap, reg)
+		Log: log, Boot: transport.Boottime, Now: time.Now, TrustIdentity: cmd.Trust}, names, bootstrap, reg)
 	if err != nil {
 		return stopped(s, err)
 	}

@@ -51,6 +51,10 @@ func (w *watched) hasTimeLimit() bool { return w.kind == "drain" || w.kind == "e
 
 func (w *watched) success(moved int) string {
 	views := latest(w.last.Migrations)
+	what := count(moved, "instance") + " moved"
+	if moved == 0 {
+		what = "nothing had to move"
+	}
 	switch w.kind {
 	case "move":
 		if len(views) == 1 {
@@ -58,11 +62,11 @@ func (w *watched) success(moved int) string {
 		}
 		return "moved " + w.name
 	case "drain":
-		return fmt.Sprintf("drained %s: %s moved", w.name, count(moved, "instance"))
+		return fmt.Sprintf("drained %s: %s", w.name, what)
 	case "evacuation":
-		return fmt.Sprintf("evacuated %s: %s moved", w.name, count(moved, "instance"))
+		return fmt.Sprintf("evacuated %s: %s", w.name, what)
 	case "rebalance":
-		return fmt.Sprintf("rebalanced %s: %s moved", w.name, count(moved, "instance"))
+		return fmt.Sprintf("rebalanced %s: %s", w.name, what)
 	case "apply":
 		return w.placed()
 	case "restart":

@@ -58,7 +58,7 @@ func (s *session) rejections(w io.Writer, indent string, rules []events.Rejectio
 			node = " "
 		}
 		last = r.Node
-		g.row(node, r.Code, r.Detail)
+		g.row(node, r.Code, readable(r.Detail))
 	}
 	g.flush("")
 }

@@ -1,11 +1,9 @@
 package planner
 
 import (
-	"fmt"
 	"time"
 
-	"github.com/go-json-experiment/json"
-
+	"github.com/go-cluster/go-cluster/api"
 	"github.com/go-cluster/go-cluster/events"
 	"github.com/go-cluster/go-cluster/placement"
 	"github.com/go-cluster/go-cluster/projections"
@@ -38,7 +36,7 @@ func decide(v *projections.Cluster, plan placement.Plan, now time.Time, sure boo
 	}
 	moves := plan.Moves
 	if sure {
-		moves = append(moves, overdue(v, now)...)
+		moves = append(moves, overdue(v, plan, now)...)
 	}
 	if len(moves) > 0 {
 		first := moves[0].Move
@@ -72,61 +70,11 @@ func decide(v *projections.Cluster, plan placement.Plan, now time.Time, sure boo
 	return out, wake
 }
 
-// maxMoves is how many moves one admission carries at most: it keeps the event well below the largest message. The rest is
-// admitted by the next pass.
-const maxMoves = 400
-
-// admission gives the moves their ids and makes the one event that takes their places.
-func admission(v *projections.Cluster, moves []placement.Decision, cause, correlation string) *events.Draft {
-	agg := events.Cluster(v.Name)
-	plan := "p-" + events.Derive(fmt.Sprint(v.Head(agg).Rev+1), cause)
-	data := &events.PlanAdmitted{Plan: plan, StateSeq: v.Seq, PolicyHash: v.PolicyHash, Planner: placement.Version, Scores: map[string]int64{}}
-	explained := map[string]bool{}
-	for _, d := range moves[:min(len(moves), maxMoves)] {
-		m := d.Move
-		m.Migration = "m-" + events.Derive(plan, m.Instance)[:12]
-		data.Moves = append(data.Moves, m)
-		if m.To != "" {
-			data.Scores[m.Migration] = d.Score
-		}
-		if !explained[m.App] {
-			explained[m.App] = true
-			data.Refused = append(data.Refused, grouped(m.App, d.Refused)...)
-		}
-	}
-	return &events.Draft{Aggregate: agg, App: onlyApp(data.Moves), Cause: cause, Correlation: correlation, Data: data}
-}
-
-func onlyApp(moves []events.Move) string {
-	for _, m := range moves {
-		if m.App != moves[0].App {
-			return ""
-		}
-	}
-	return moves[0].App
-}
-
-// grouped counts refused nodes by rule, with at most 20 examples of each.
-func grouped(app string, refused []events.Rejection) []events.RefusedNodes {
-	var out []events.RefusedNodes
-	at := map[string]int{}
-	for _, r := range refused {
-		i, seen := at[r.Code]
-		if !seen {
-			i = len(out)
-			at[r.Code] = i
-			out = append(out, events.RefusedNodes{App: app, Code: r.Code, Detail: r.Detail})
-		}
-		out[i].Count++
-		if len(out[i].Examples) < 20 {
-			out[i].Examples = append(out[i].Examples, r.Node)
-		}
-	}
-	return out
-}
-
-// maxRejections is how many nodes a stored Pending names; the rest can be recomputed from the log.
-const maxRejections = 20
+// What a stored Pending names at most; the rest can be recomputed from the log.
+const (
+	maxNodes      = 20
+	maxRejections = 64 << 10 // bytes, and one node more
+)
 
 func pending(a *projections.App, p placement.Pending) *events.Draft {
 	by := a.Applied
@@ -142,12 +90,17 @@ func pending(a *projections.App, p placement.Pending) *events.Draft {
 		Instance: p.Instance, Missing: p.Missing, Code: p.Code, Reason: p.Reason, Rejections: firstNodes(p.Refused), Nodes: p.Nodes}}
 }
 
+// firstNodes keeps every rejection of the first nodes.
 func firstNodes(refused []events.Rejection) []events.Rejection {
-	seen := map[string]bool{}
+	nodes, bytes, last := 0, 0, ""
 	for i, r := range refused {
-		if seen[r.Node] = true; len(seen) > maxRejections {
-			return refused[:i]
+		if r.Node != last {
+			if nodes == maxNodes || bytes > maxRejections {
+				return refused[:i]
+			}
+			nodes, last = nodes+1, r.Node
 		}
+		bytes += len(r.Detail)
 	}
 	return refused
 }
@@ -168,124 +121,14 @@ func cancellation(v *projections.Cluster, a *projections.App, m *projections.Mig
 	if a.Removed && m.Kind != events.KindStop {
 		return cancel(a.Applied, "app_removed")
 	}
-	if d := v.Drains[m.Orderer]; d != nil && (d.State == "failed" || d.State == "cancelled") {
+	if d := v.Drains[m.Orderer]; d != nil && (d.State == api.OrderFailed || d.State == api.OrderCancelled) {
 		return cancel(d.Started, "drain_"+d.State)
 	}
-	if ev := v.Evacuations[m.Orderer]; ev != nil && ev.State == "failed" {
+	if ev := v.Evacuations[m.Orderer]; ev != nil && ev.State == api.OrderFailed {
 		return cancel(ev.Started, "evacuation_timeout")
 	}
 	if m.Status == projections.MigrationRunning && a.SpecRev != m.SpecRev && m.To != "" && len(placement.Judge(v, m)) > 0 {
 		return cancel(a.Applied, "spec_changed")
 	}
 	return nil
-}
-
-// drainEnds ends a drain when nothing is left on the node, or when its time is up.
-func drainEnds(v *projections.Cluster, n *projections.Node, now time.Time, sure bool) (*events.Draft, time.Time) {
-	d := n.Drain
-	draft := func(data any) *events.Draft {
-		return &events.Draft{Aggregate: events.Node(n.ID), Node: n.ID, Cause: d.Started.ID, Correlation: d.Started.Correlation, Data: data}
-	}
-	left, open := leftOn(v, n)
-	if len(left) == 0 && open == 0 {
-		return draft(&events.DrainCompleted{Node: n.ID, Order: d.Order, Moved: movedBy(v, d.Order)}), time.Time{}
-	}
-	if d.Deadline.IsZero() || d.Force {
-		return nil, d.Deadline
-	}
-	if !sure || now.Before(d.Deadline) {
-		return nil, d.Deadline
-	}
-	return draft(&events.DrainFailed{Node: n.ID, Order: d.Order, Code: "timeout", Left: left}), time.Time{}
-}
-
-// leftOn lists the instances that still are on a node, and counts the open migrations that touch it.
-func leftOn(v *projections.Cluster, n *projections.Node) (left []string, open int) {
-	for _, in := range v.On(n.ID) {
-		left = append(left, in.ID)
-	}
-	for _, a := range v.Apps {
-		for _, m := range a.Open {
-			if m.From == n.ID || m.To == n.ID {
-				open++
-			}
-		}
-	}
-	return left, open
-}
-
-func movedBy(v *projections.Cluster, order string) int {
-	moved := 0
-	for _, m := range v.Migrations {
-		if m.Orderer == order && m.Status == projections.MigrationCompleted {
-			moved++
-		}
-	}
-	return moved
-}
-
-// overdue stops what a forced drain still has on its node at the timeout.
-func overdue(v *projections.Cluster, now time.Time) []placement.Decision {
-	var out []placement.Decision
-	for _, n := range v.SortedNodes() {
-		d := n.Drain
-		if d == nil || !d.Force || d.Deadline.IsZero() || now.Before(d.Deadline) {
-			continue
-		}
-		for _, in := range v.On(n.ID) {
-			a := v.Apps[in.App]
-			if len(a.Open) > 0 {
-				continue
-			}
-			out = append(out, placement.Decision{Move: events.Move{App: in.App, Instance: in.ID, SpecRev: a.SpecRev, From: n.ID, FromInc: in.Inc, Reason: events.ReasonDrain,
-				Trigger: events.TriggerManual, Class: events.ClassForced, Forced: true, Order: d.Order, DeleteLocal: d.DeleteLocal,
-				Cause: d.Started.ID, Correlation: d.Started.Correlation, Why: "the drain's time is up"}})
-		}
-	}
-	return out
-}
-
-// evacuationEnds ends the first evacuation that can be ended; wake is the earliest deadline of the others.
-func evacuationEnds(v *projections.Cluster, now time.Time, sure bool) (draft *events.Draft, wake time.Time) {
-	for _, order := range sortedKeys(v.Evacuations) {
-		ev := v.Evacuations[order]
-		if ev.State != "open" {
-			continue
-		}
-		left, open := leftBy(v, ev)
-		timedOut := !ev.Deadline.IsZero() && sure && !now.Before(ev.Deadline)
-		if len(left) == 0 && open == 0 || timedOut {
-			return &events.Draft{Aggregate: events.Cluster(v.Name), Cause: ev.Started.ID, Correlation: ev.Started.Correlation, Data: &events.EvacuationCompleted{
-				Order: order, Moved: movedBy(v, order), TimedOut: timedOut && (len(left) > 0 || open > 0), Left: left}}, wake
-		}
-		if !ev.Deadline.IsZero() && (wake.IsZero() || ev.Deadline.Before(wake)) {
-			wake = ev.Deadline
-		}
-	}
-	return nil, wake
-}
-
-func leftBy(v *projections.Cluster, ev *projections.Evacuation) (left []string, open int) {
-	for _, n := range v.SortedNodes() {
-		if n.Status != projections.StatusLeft && ev.Selector.Matches(n.Labels) {
-			for _, in := range v.On(n.ID) {
-				left = append(left, in.ID)
-			}
-		}
-	}
-	for _, a := range v.Apps {
-		for _, m := range a.Open {
-			if m.Orderer == ev.Order {
-				open++
-			}
-		}
-	}
-	return left, open
-}
-
-// sameJSON says whether two values travel alike.
-func sameJSON(x, y any) bool {
-	a, errA := json.Marshal(x, json.Deterministic(true))
-	b, errB := json.Marshal(y, json.Deterministic(true))
-	return errA == nil && errB == nil && string(a) == string(b)
 }

@@ -17,7 +17,11 @@ import (
 type Service struct{ *services.Core }
 
 // New returns a planner on a Base.
-func New(b *services.Base) *Service { return &Service{services.NewCore(b, events.Planner)} }
+func New(b *services.Base) *Service {
+	s := &Service{services.NewCore(b, events.Planner)}
+	s.Again = s.again
+	return s
+}
 
 // Run plans and answers until ctx ends.
 func (s *Service) Run(ctx context.Context) error {
@@ -52,16 +56,30 @@ func (s *Service) plan(ctx context.Context) error {
 				done = at
 				return wake, nil
 			}
-			for _, d := range todo {
-				if _, err := s.Append(ctx, d.Draft, d.head); errors.Is(err, events.ErrConflict) {
-					break // decide again on the newer state; the rest may still be right, or not
-				} else if err != nil {
-					return wake, err
-				}
+			if err := s.store(ctx, todo); err != nil {
+				return wake, err
 			}
 			if err := s.Replica.CatchUp(ctx, 0); err != nil {
 				return wake, err
 			}
 		}
 	})
+}
+
+// store appends what was decided, until one meets a newer event: the rest may still be right then, or not, and all is decided again.
+// One that cannot be stored for another reason holds up none of the others, unless places rest on it.
+func (s *Service) store(ctx context.Context, todo []decided) error {
+	var failed error
+	for _, d := range todo {
+		_, err := s.Append(ctx, d.Draft, d.head)
+		switch {
+		case errors.Is(err, events.ErrConflict):
+			return failed
+		case err != nil && d.Aggregate.Kind == events.KindCluster:
+			return errors.Join(failed, err)
+		case err != nil:
+			failed = errors.Join(failed, err)
+		}
+	}
+	return failed
 }

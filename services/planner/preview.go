@@ -2,9 +2,11 @@ package planner
 
 import (
 	"context"
+	"fmt"
 	"maps"
 
 	"github.com/go-cluster/go-cluster/api"
+	"github.com/go-cluster/go-cluster/events"
 	"github.com/go-cluster/go-cluster/placement"
 	"github.com/go-cluster/go-cluster/projections"
 	"github.com/go-cluster/go-cluster/spec"
@@ -16,6 +18,9 @@ func (s *Service) preview(ctx context.Context, r *transport.Request) (any, error
 	req, err := transport.Decode[api.PreviewRequest](r)
 	if err != nil {
 		return nil, err
+	}
+	if count := kinds(req); count != 1 {
+		return nil, &api.Error{Code: api.CodeInvalid, Detail: fmt.Sprintf("preview: say one thing to preview, not %d", count)}
 	}
 	out := api.PreviewReply{Moves: []api.PlannedMove{}, Pending: []api.PendingView{}, NewlyPending: []string{}}
 	return &out, s.Question(ctx, r, func(v *projections.Cluster) error {
@@ -39,6 +44,16 @@ func (s *Service) preview(ctx context.Context, r *transport.Request) (any, error
 		}
 		return nil
 	})
+}
+
+func kinds(req api.PreviewRequest) int {
+	count := 0
+	for _, given := range []bool{req.Label != nil, req.Drain != nil, req.Evacuate != nil, req.Move != nil, req.Apply != nil, req.Uncordon != nil} {
+		if given {
+			count++
+		}
+	}
+	return count
 }
 
 func (s *Service) previewMove(v *projections.Cluster, m *api.MoveRequest, out *api.PreviewReply) error {
@@ -78,6 +93,9 @@ func supposed(v *projections.Cluster, req api.PreviewRequest) (*projections.Clus
 			return nil, err
 		}
 		n.Labels, n.Labelled = spec.LabelChange{Set: req.Label.Set, Remove: req.Label.Remove}.Apply(n.Labels), next
+		if err := spec.ValidateLabels(n.Labels); err != nil {
+			return nil, &api.Error{Code: api.CodeInvalid, Field: "set", Detail: fmt.Sprintf("label %s: %v", n.ID, err)}
+		}
 	case req.Drain != nil:
 		for _, id := range req.Drain.Nodes {
 			n, err := node(id)
@@ -99,32 +117,40 @@ func supposed(v *projections.Cluster, req api.PreviewRequest) (*projections.Clus
 		}
 		n.Cordoned = false
 	case req.Apply != nil:
-		return suppose(&w, req.Apply.Spec, next)
-	default:
-		return nil, &api.Error{Code: api.CodeInvalid, Detail: "preview: say what to preview"}
+		if err := suppose(&w, req.Apply.Spec, next); err != nil {
+			return nil, err
+		}
 	}
 	return &w, nil
 }
 
-func suppose(w *projections.Cluster, want spec.App, next projections.Cause) (*projections.Cluster, error) {
-	want = want.WithDefaults()
+// suppose declares an app in w, as a fold of what apply would store does.
+func suppose(w *projections.Cluster, declared spec.App, next projections.Cause) error {
+	want, refused := declarable(declared)
+	if refused != nil {
+		return refused
+	}
+	d, err := applied(w, want)
+	if d == nil || err != nil {
+		return err
+	}
+	data := d.Data.(*events.AppApplied)
 	c := projections.App{Name: want.Name}
 	if a := w.Apps[want.Name]; a != nil {
 		c = *a
 	}
+	if c.SpecRev == 0 || c.Removed || !projections.SameRules(c.Spec, want) {
+		c.Ruled = next
+	}
 	if c.SpecRev > 0 && !c.Removed {
 		c.ScaledFrom = c.Desired()
-		if c.Spec.ProcessHash() != want.ProcessHash() {
-			c.Generation++
-			c.Restarted = next
-		}
-		if !projections.SameRules(c.Spec, want) {
-			c.Ruled = next
-		}
 	} else {
-		c.Ruled, c.Restarted, c.Generation = next, next, c.Generation+1
+		c.ScaledFrom, c.Placed, c.Ended = 0, 0, nil
 	}
-	c.Spec, c.SpecRev, c.Removed, c.Applied = want, c.SpecRev+1, false, next
+	if data.Generation != c.Generation {
+		c.Restarted, c.Backoff = next, nil
+	}
+	c.Spec, c.SpecRev, c.Generation, c.Removed, c.Applied = want, data.SpecRev, data.Generation, false, next
 	w.Apps[want.Name] = &c
-	return w, nil
+	return nil
 }

@@ -1,0 +1,90 @@
+package services
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"go.uber.org/zap"
+
+	"github.com/go-cluster/go-cluster/events"
+)
+
+// Loop calls decide whenever something it may depend on has changed: the fold, a lease when leases is set, the earliest deadline
+// that it last returned (zero: none), and every 15 s. It decides only on a fold that has caught up since the start and since the
+// last lost connection. An error of decide is logged and decide called again soon; ErrConflict means that the fold moved on, and
+// is not worth a line.
+func (c *Core) Loop(ctx context.Context, leases bool, decide func(context.Context) (wake time.Time, err error)) error {
+	reconnected := c.NC.StatusChanged()
+	defer c.NC.RemoveStatusListener(reconnected)
+	for {
+		if !c.caughtUp.Load() {
+			c.catchUp(ctx)
+			if ctx.Err() != nil {
+				return nil
+			}
+		}
+		fold := c.Replica.Changed()
+		var seen <-chan struct{}
+		if leases {
+			seen = c.Seen.Changed()
+		}
+		wake, err := decide(ctx)
+		wait := 15 * time.Second
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, events.ErrConflict):
+			wait = 50 * time.Millisecond // the newer events arrive by themselves; this is for the case that they just did
+		case err != nil:
+			c.Log.Warn("decision not stored, deciding again", zap.Error(err))
+			wait = time.Second
+		case !wake.IsZero():
+			if now, sure := c.Seen.Now(); sure {
+				wait = min(wait, max(wake.Sub(now), time.Millisecond))
+			} else {
+				wait = time.Second
+			}
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return nil
+		case <-fold:
+		case <-seen:
+		case <-timer.C:
+		case <-reconnected:
+			c.caughtUp.Store(false)
+		}
+		timer.Stop()
+	}
+}
+
+// catchUp returns when the fold has everything, or ctx has ended. An outage is worth one line when it begins and one when it is over.
+func (c *Core) catchUp(ctx context.Context) {
+	var waiting time.Time
+	for {
+		try, cancel := context.WithTimeout(ctx, 10*time.Second)
+		err := c.Replica.CatchUp(try, 0)
+		cancel()
+		switch {
+		case ctx.Err() != nil:
+			return
+		case err == nil:
+			if !waiting.IsZero() {
+				c.Log.Info("caught up with the log again", zap.Duration("after", time.Since(waiting)))
+			}
+			c.caughtUp.Store(true)
+			return
+		case waiting.IsZero():
+			waiting = time.Now()
+			c.Log.Warn("waiting for the log, nothing is decided meanwhile", zap.Error(err))
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(250 * time.Millisecond):
+		}
+	}
+}

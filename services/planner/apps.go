@@ -1,0 +1,142 @@
+package planner
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/go-cluster/go-cluster/api"
+	"github.com/go-cluster/go-cluster/events"
+	"github.com/go-cluster/go-cluster/projections"
+	"github.com/go-cluster/go-cluster/spec"
+	"github.com/go-cluster/go-cluster/transport"
+)
+
+// existing returns a declared app or a refusal that says which there are.
+func existing(v *projections.Cluster, verb, name string) (*projections.App, error) {
+	if a := v.Apps[name]; a != nil && a.Exists() && !a.Removed {
+		return a, nil
+	}
+	return nil, api.Refuse(api.CodeNotFound, "%s %s: no such app", verb, name)
+}
+
+// apply declares an app. The spec is judged whole: every fault of it is named.
+func (s *Service) apply(ctx context.Context, r *transport.Request) (any, error) {
+	req, err := transport.Decode[api.ApplyRequest](r)
+	if err != nil {
+		return nil, err
+	}
+	want, refused := declarable(req.Spec)
+	if refused != nil {
+		return nil, refused
+	}
+	ack, err := s.Command(ctx, r, func(v *projections.Cluster) (*events.Draft, error) { return applied(v, want) })
+	if err != nil {
+		return nil, err
+	}
+	return s.applyReply(ack, want), nil
+}
+
+func (s *Service) applyReply(ack api.Ack, want spec.App) api.ApplyReply {
+	reply := api.ApplyReply{Ack: ack, Warnings: warnings(want)}
+	s.Replica.View(func(v *projections.Cluster) {
+		if a := v.Apps[want.Name]; a != nil {
+			reply.SpecRev = a.SpecRev
+			for _, in := range a.Instances {
+				reply.Rolls = reply.Rolls || in.Generation != a.Generation
+			}
+		}
+	})
+	return reply
+}
+
+// declarable returns the spec as it is stored, or why it can never be.
+func declarable(a spec.App) (spec.App, *api.Error) {
+	if err := a.ValidateApplied(); err != nil {
+		return a, &api.Error{Code: api.CodeInvalid, Detail: fmt.Sprintf("apply %s: %v", a.Name, err), Field: "spec"}
+	}
+	if faults := a.Unsupported(); len(faults) > 0 {
+		e := &api.Error{Code: api.CodeUnsupported, Field: faults[0].Field, Detail: fmt.Sprintf("apply %s:", a.Name)}
+		for _, f := range faults {
+			e.Detail += fmt.Sprintf("\n  %s: %s", f.Field, f.Detail)
+		}
+		return a, e
+	}
+	return a.WithDefaults(), nil
+}
+
+// applied decides what a declaration stores: nothing where the app is declared so already.
+func applied(v *projections.Cluster, want spec.App) (*events.Draft, error) {
+	data := &events.AppApplied{Spec: want, SpecRev: 1, Generation: 1}
+	if a := v.Apps[want.Name]; a != nil && a.SpecRev > 0 {
+		data.SpecRev, data.Generation = a.SpecRev+1, a.Generation+1
+		switch {
+		case a.Removed && a.Exists():
+			return nil, api.Refuse(api.CodeRefused, "apply %s: it is still being removed (%d instances left)", want.Name, len(a.Instances))
+		case a.Removed:
+		case sameJSON(a.Spec, want):
+			return nil, nil
+		case a.Spec.Mode != want.Mode && (len(a.Instances) > 0 || len(a.Open) > 0):
+			return nil, api.Refuse(api.CodeRefused, "apply %s: mode: cannot change from %s to %s while instances exist; remove the app first", want.Name, a.Spec.Mode, want.Mode)
+		case a.Spec.ProcessHash() == want.ProcessHash():
+			data.Generation = a.Generation
+		}
+	}
+	return &events.Draft{Aggregate: events.App(want.Name), App: want.Name, Data: data}, nil
+}
+
+// warnings tells what an operator should know of a valid spec.
+func warnings(a spec.App) []string {
+	out := []string{}
+	if a.Mode == spec.Singleton && a.Data == spec.DataEphemeral {
+		out = append(out, "data is ephemeral: $GC_DATA_DIR does not travel with the app; what it keeps there stays on the node it leaves")
+	}
+	if a.Mode == spec.Singleton && a.OnIsolation == spec.OnIsolationContinue {
+		out = append(out, "on_isolation is continue: when its node is lost the app is Pending until `go-cluster node lost NODE --confirm`")
+	}
+	return out
+}
+
+func (s *Service) remove(ctx context.Context, r *transport.Request) (any, error) {
+	req, err := transport.Decode[api.AppRequest](r)
+	if err != nil {
+		return nil, err
+	}
+	return s.Command(ctx, r, func(v *projections.Cluster) (*events.Draft, error) {
+		a := v.Apps[req.App]
+		if a == nil || a.SpecRev == 0 || a.Removed && !a.Exists() {
+			return nil, api.Refuse(api.CodeNotFound, "remove %s: no such app", req.App)
+		}
+		if a.Removed {
+			return nil, nil
+		}
+		for _, m := range a.SortedOpen() {
+			if m.Committed {
+				return nil, api.Refuse(api.CodeRefused, "remove %s: migration %s has passed its commit; try again when it has ended", req.App, m.Migration)
+			}
+		}
+		return &events.Draft{Aggregate: events.App(a.Name), App: a.Name, Data: &events.AppRemoved{DeleteLocal: req.DeleteLocal}}, nil
+	})
+}
+
+func (s *Service) restart(ctx context.Context, r *transport.Request) (any, error) {
+	req, err := transport.Decode[api.AppRequest](r)
+	if err != nil {
+		return nil, err
+	}
+	return s.Command(ctx, r, func(v *projections.Cluster) (*events.Draft, error) {
+		a, err := existing(v, "restart", req.App)
+		if err != nil {
+			return nil, err
+		}
+		return &events.Draft{Aggregate: events.App(a.Name), App: a.Name, Data: &events.AppRestartRequested{Generation: a.Generation + 1}}, nil
+	})
+}
+
+// sameJSON says whether two values travel alike.
+func sameJSON(x, y any) bool {
+	a, errA := json.Marshal(x, json.Deterministic(true))
+	b, errB := json.Marshal(y, json.Deterministic(true))
+	return errA == nil && errB == nil && string(a) == string(b)
+}

@@ -1,0 +1,118 @@
+package planner
+
+import (
+	"slices"
+	"time"
+
+	"github.com/go-cluster/go-cluster/api"
+	"github.com/go-cluster/go-cluster/events"
+	"github.com/go-cluster/go-cluster/placement"
+	"github.com/go-cluster/go-cluster/projections"
+)
+
+// drainEnds ends a drain when nothing is left on the node, or when its time is up.
+func drainEnds(v *projections.Cluster, n *projections.Node, now time.Time, sure bool) (*events.Draft, time.Time) {
+	d := n.Drain
+	draft := func(data any) *events.Draft {
+		return &events.Draft{Aggregate: events.Node(n.ID), Node: n.ID, Cause: d.Started.ID, Correlation: d.Started.Correlation, Data: data}
+	}
+	left, open := leftOn(v, n)
+	if len(left) == 0 && open == 0 {
+		return draft(&events.DrainCompleted{Node: n.ID, Order: d.Order, Moved: movedBy(v, d.Order)}), time.Time{}
+	}
+	switch {
+	case d.Deadline.IsZero() || !sure || now.Before(d.Deadline):
+		return nil, d.Deadline
+	case d.Force: // what is left is stopped, and each end of a stop is an event
+		return nil, time.Time{}
+	}
+	return draft(&events.DrainFailed{Node: n.ID, Order: d.Order, Code: "timeout", Left: left}), time.Time{}
+}
+
+// leftOn lists the instances that still are on a node, and counts the open migrations that touch it.
+func leftOn(v *projections.Cluster, n *projections.Node) (left []string, open int) {
+	for _, in := range v.On(n.ID) {
+		left = append(left, in.ID)
+	}
+	for _, a := range v.Apps {
+		for _, m := range a.Open {
+			if m.From == n.ID || m.To == n.ID {
+				open++
+			}
+		}
+	}
+	return left, open
+}
+
+func movedBy(v *projections.Cluster, order string) int {
+	moved := 0
+	for _, m := range v.Migrations {
+		if m.Orderer == order && m.Status == projections.MigrationCompleted {
+			moved++
+		}
+	}
+	return moved
+}
+
+// overdue stops what a forced drain still has on its node at the timeout, but for what the plan can move. Nothing is stopped while
+// it is not known who is alive: it might be the last instance there is.
+func overdue(v *projections.Cluster, plan placement.Plan, now time.Time) []placement.Decision {
+	if _, frozen := v.Frozen[events.FreezeSafety]; frozen {
+		return nil
+	}
+	var out []placement.Decision
+	for _, n := range v.SortedNodes() {
+		d := n.Drain
+		if d == nil || !d.Force || d.Deadline.IsZero() || now.Before(d.Deadline) || n.Status != projections.StatusReady {
+			continue
+		}
+		for _, in := range v.On(n.ID) {
+			a := v.Apps[in.App]
+			if len(a.Open) > 0 || slices.ContainsFunc(plan.Moves, func(m placement.Decision) bool { return m.Instance == in.ID }) {
+				continue
+			}
+			out = append(out, placement.Decision{Move: events.Move{App: in.App, Instance: in.ID, SpecRev: a.SpecRev, From: n.ID, FromInc: in.Inc, Reason: events.ReasonDrain,
+				Trigger: events.TriggerManual, Class: events.ClassForced, Forced: true, Order: d.Order, DeleteLocal: d.DeleteLocal,
+				Cause: d.Started.ID, Correlation: d.Started.Correlation, Why: "the drain's time is up"}})
+		}
+	}
+	return out
+}
+
+// evacuationEnds ends the first evacuation that can be ended; wake is the earliest deadline of the others.
+func evacuationEnds(v *projections.Cluster, now time.Time, sure bool) (draft *events.Draft, wake time.Time) {
+	for _, order := range sortedKeys(v.Evacuations) {
+		ev := v.Evacuations[order]
+		if ev.State != api.OrderOpen {
+			continue
+		}
+		left, open := leftBy(v, ev)
+		timedOut := !ev.Deadline.IsZero() && sure && !now.Before(ev.Deadline)
+		if len(left) == 0 && open == 0 || timedOut {
+			return &events.Draft{Aggregate: events.Cluster(v.Name), Cause: ev.Started.ID, Correlation: ev.Started.Correlation, Data: &events.EvacuationCompleted{
+				Order: order, Moved: movedBy(v, order), TimedOut: timedOut && (len(left) > 0 || open > 0), Left: left}}, wake
+		}
+		if !ev.Deadline.IsZero() && (wake.IsZero() || ev.Deadline.Before(wake)) {
+			wake = ev.Deadline
+		}
+	}
+	return nil, wake
+}
+
+func leftBy(v *projections.Cluster, ev *projections.Evacuation) (left []string, open int) {
+	for _, n := range v.SortedNodes() {
+		if n.Status != projections.StatusLeft && ev.Selector.Matches(n.Labels) {
+			for _, in := range v.On(n.ID) {
+				left = append(left, in.ID)
+			}
+		}
+	}
+	for _, a := range v.Apps {
+		for _, m := range a.Open {
+			if m.Orderer == ev.Order {
+				open++
+			}
+		}
+	}
+	return left, open
+}

@@ -1,0 +1,244 @@
+package sim
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/go-cluster/go-cluster/api"
+	"github.com/go-cluster/go-cluster/projections"
+	"github.com/go-cluster/go-cluster/spec"
+	"github.com/go-cluster/go-cluster/transport"
+)
+
+// runner does to a cluster what a history says. Commands go on in the background: a control plane that is away holds nothing up.
+type runner struct {
+	c       *Cluster
+	h       history
+	began   time.Time
+	asking  sync.WaitGroup
+	down    map[string]bool // nodes whose machine is off
+	mu      sync.Mutex
+	told    []string
+	program map[string]Behaviour // node/app →
+}
+
+func newRunner(c *Cluster, h history) *runner {
+	r := &runner{c: c, h: h, began: time.Now(), program: map[string]Behaviour{}, down: map[string]bool{}}
+	c.Programs.Behave = func(node, instance string) Behaviour {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return r.program[node+"/"+instance[:strings.LastIndexByte(instance, '-')]]
+	}
+	return r
+}
+
+func (r *runner) tell(format string, args ...any) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	line := fmt.Sprintf("%9s ", time.Since(r.c.start).Truncate(time.Millisecond)) + format
+	if len(args) > 0 {
+		line = fmt.Sprintf(line, args...)
+	}
+	r.told = append(r.told, line)
+}
+
+// order sends a command in the background and notes what became of it.
+func order[Rep any, Req any](r *runner, e api.Endpoint, req Req, what string) {
+	r.asking.Go(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		_, err := transport.Call[Req, Rep](ctx, r.c.NC, r.c.Subjects, e, req)
+		switch code := api.CodeOf(err); {
+		case err == nil:
+			r.tell("          %s: done", what)
+		case code == api.CodeInternal || code == api.CodeInvalid || code == api.CodeUnsupported:
+			r.c.fail(fmt.Errorf("%s: %s: %w", what, code, err))
+		default:
+			r.tell("          %s: %s: %s", what, code, strings.ReplaceAll(err.Error(), "\n", "; "))
+		}
+	})
+}
+
+func (r *runner) apply(app spec.App) {
+	order[api.ApplyReply](r, api.AppApply, api.ApplyRequest{Meta: r.c.Meta(), Spec: app}, "apply "+app.Name)
+}
+
+func (r *runner) label(node, key, value string) {
+	order[api.LabelReply](r, api.NodeLabel, api.LabelRequest{Meta: r.c.Meta(), Node: node, Set: map[string]string{key: value}}, "label "+node)
+}
+
+func (r *runner) node(e api.Endpoint, node string) {
+	order[api.Ack](r, e, api.NodeRequest{Meta: r.c.Meta(), Node: node}, e.Verb+" "+node)
+}
+
+func (r *runner) cordon(node string)   { r.node(api.NodeCordon, node) }
+func (r *runner) uncordon(node string) { r.node(api.NodeUncordon, node) }
+func (r *runner) undrain(node string)  { r.node(api.NodeDrainCancel, node) }
+
+func (r *runner) drain(node string, timeout time.Duration, force bool) {
+	order[api.DrainReply](r, api.NodeDrain, api.DrainRequest{Meta: r.c.Meta(), Nodes: []string{node}, Timeout: spec.Duration(timeout), Force: force}, "drain "+node)
+}
+
+func (r *runner) evacuate(selector string, timeout time.Duration) {
+	order[api.Ack](r, api.AppEvacuate, api.EvacuateRequest{Meta: r.c.Meta(), Selector: selector, Timeout: spec.Duration(timeout)}, "evacuate "+selector)
+}
+
+// move moves the first instance of an app.
+func (r *runner) move(app, to string) {
+	from := ""
+	r.view(func(v *projections.Cluster) {
+		if a := v.Apps[app]; a != nil && len(a.Instances) > 0 {
+			from = a.SortedInstances()[0].Node
+		}
+	})
+	order[api.Ack](r, api.AppMove, api.MoveRequest{Meta: r.c.Meta(), App: app, From: from, To: to}, "move "+app)
+}
+
+func (r *runner) restart(app string) {
+	order[api.Ack](r, api.AppRestart, api.AppRequest{Meta: r.c.Meta(), App: app}, "restart "+app)
+}
+
+func (r *runner) remove(app string) {
+	order[api.Ack](r, api.AppRemove, api.AppRequest{Meta: r.c.Meta(), App: app}, "remove "+app)
+}
+
+func (r *runner) rebalance() {
+	order[api.RebalanceReply](r, api.AppRebalance, api.RebalanceRequest{Meta: r.c.Meta(), All: true}, "rebalance")
+}
+
+func (r *runner) cancel(app string) {
+	id := ""
+	r.view(func(v *projections.Cluster) {
+		if a := v.Apps[app]; a != nil && len(a.Open) > 0 {
+			id = a.SortedOpen()[0].Migration
+		}
+	})
+	if id != "" {
+		order[api.Ack](r, api.MigrationCancel, api.MigrationRequest{Meta: r.c.Meta(), Migration: id}, "cancel "+id)
+	}
+}
+
+func (r *runner) policy(auto bool) {
+	var p spec.Policy
+	p.AutoRebalance.Enabled = auto
+	order[api.Ack](r, api.PolicySet, api.PolicyRequest{Meta: r.c.Meta(), Policy: p}, "policy")
+}
+
+func (r *runner) freeze() {
+	order[api.Ack](r, api.MovesFreeze, api.FreezeRequest{Meta: r.c.Meta(), Why: "test"}, "freeze")
+}
+
+func (r *runner) unfreeze() {
+	order[api.Ack](r, api.MovesUnfreeze, api.FreezeRequest{Meta: r.c.Meta(), Why: "test"}, "unfreeze")
+}
+
+func (r *runner) lost(node string) {
+	if r.down[node] { // an operator says that a machine is off when it is
+		order[api.Ack](r, api.NodeLost, api.NodeRequest{Meta: r.c.Meta(), Node: node, Confirm: true}, "lost "+node)
+	}
+}
+
+func (r *runner) killAgent(node string, hard bool) {
+	if p := r.c.nodes[node]; p != nil && hard {
+		p.link.Cut()
+	}
+	r.c.KillAgent(node)
+}
+
+func (r *runner) startAgent(node string) {
+	if r.c.nodes[node] == nil {
+		r.c.RestartAgent(node)
+		delete(r.down, node)
+	}
+}
+
+func (r *runner) crash(node string) {
+	r.c.Crash(node)
+	r.down[node] = true
+}
+
+func (r *runner) cut(node string) {
+	if p := r.c.nodes[node]; p != nil {
+		p.link.Cut()
+	}
+}
+
+func (r *runner) heal(node string) {
+	if p := r.c.nodes[node]; p != nil {
+		p.link.Heal()
+	}
+}
+
+func (r *runner) cutServices(id string) {
+	if p := r.c.replicas[id]; p != nil {
+		p.link.Cut()
+	}
+}
+
+func (r *runner) healServices(id string) {
+	if p := r.c.replicas[id]; p != nil {
+		p.link.Heal()
+	}
+}
+
+func (r *runner) killServices(id string, hard bool) {
+	if p := r.c.replicas[id]; p != nil && hard {
+		p.link.Cut()
+	}
+	r.c.KillServices(id)
+}
+
+func (r *runner) startServices(id string) {
+	if r.c.replicas[id] == nil {
+		r.c.StartServices(id)
+	}
+}
+
+func (r *runner) behave(node, app string, b Behaviour) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.program[node+"/"+app] = b
+}
+
+// view is Cluster.View, and nothing while no services run.
+func (r *runner) view(f func(v *projections.Cluster)) {
+	if len(r.c.replicas) > 0 {
+		r.c.View(f)
+	}
+}
+
+// well ends every fault: all processes run, all links are up, no program misbehaves, nothing is frozen by an operator.
+func (r *runner) well() {
+	r.tell("all is made well")
+	r.mu.Lock()
+	clear(r.program)
+	r.mu.Unlock()
+	for _, p := range r.c.replicas {
+		p.link.Heal()
+	}
+	for _, p := range r.c.nodes {
+		p.link.Heal()
+	}
+	r.startServices("s1")
+	for id := range r.h.nodes {
+		r.startAgent(id)
+	}
+	r.asking.Wait()
+	r.c.Until("the services answer", 2*time.Minute, func(*projections.Cluster) bool {
+		_, err := Ask[api.Ack](r.c, api.MovesUnfreeze, api.FreezeRequest{Meta: r.c.Meta()})
+		return err == nil
+	})
+	for _, name := range []string{"a", "b", "d", "e", "f"} {
+		app, declared := r.h.apps[name]
+		if now := works(app); declared && now.Process.Command[0] != app.Process.Command[0] {
+			r.tell("apply %s: %v", name, now.Process.Command)
+			r.c.Until(name+" can be declared anew", 2*time.Minute, func(*projections.Cluster) bool {
+				_, err := Ask[api.ApplyReply](r.c, api.AppApply, api.ApplyRequest{Meta: r.c.Meta(), Spec: now})
+				return err == nil
+			})
+		}
+	}
+}
