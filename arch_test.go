@@ -104,6 +104,7 @@ var layers = []layer{
 	{"events", []string{"spec"}, "the language is below all who speak it"},
 	{"api", []string{"events", "spec"}, "requests and replies are data"},
 	{"projections", []string{"api", "events", "spec"}, "what is true follows from the log alone"},
+	{"invariants", []string{"api", "events", "projections", "spec"}, "what checks a log must not rest on what wrote it"},
 	{"placement", []string{"api", "events", "projections", "spec"}, "what should change follows from what is true"},
 	{"transport", []string{"api", "events", "spec"}, "it carries and does not judge"},
 	{"transport/embedded", nil, "a server is a server, whoever connects to it"},

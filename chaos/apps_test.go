@@ -33,7 +33,8 @@ process:
   command: [%s, sample, web]
   stop_timeout: 5s
 `
-	commonSpec = `ports: {http: 0}
+	commonSpec = `require: ["!maintenance"]
+ports: {http: 0}
 health: {http: "http://$GC_ADDRESS:$GC_PORT_HTTP/health", interval: 200ms, healthy_after: 1}
 migration: {step_timeout: 10s}
 `

@@ -101,6 +101,7 @@ func open(t *testing.T, dir string) *cluster {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
+		c.unharmed()
 		if t.Failed() {
 			c.dump()
 		}
@@ -334,6 +335,21 @@ func ask[T any](c *cluster, args ...string) T {
 		c.t.Fatalf("go-cluster %s: %v in %s", strings.Join(args, " "), err, r.out)
 	}
 	return v
+}
+
+// unharmed checks that no process has ended by a fault of its own, whatever was done to it.
+func (c *cluster) unharmed() {
+	for _, p := range c.procs {
+		b, err := os.ReadFile(p.log)
+		if err != nil {
+			c.t.Error(err)
+		}
+		for _, word := range []string{"panic: ", "fatal error: ", "WARNING: DATA RACE"} {
+			if i := bytes.Index(b, []byte(word)); i >= 0 {
+				c.t.Errorf("%s: %s", p.name, b[i:min(len(b), i+6000)])
+			}
+		}
+	}
 }
 
 // dump prints what happened.

@@ -49,7 +49,8 @@ func TestStorm(t *testing.T) {
 		case 0: // a person
 			args := []string{"app", "move", apps[random.IntN(len(apps))], "--from", nodes[random.IntN(3)], "--detach"}
 			if random.IntN(3) == 0 {
-				args = []string{"node", "label", nodes[random.IntN(3)], fmt.Sprintf("storm=%d", random.IntN(3)), "--detach"}
+				change := []string{"maintenance=true", "maintenance-"}[random.IntN(2)]
+				args = []string{"node", "label", nodes[random.IntN(3)], change, "--allow-pending"}
 			}
 			count["commands"]++
 			c.spawn(&process{name: fmt.Sprintf("command-%d", count["commands"]), env: c.mark(), argv: c.argv(args...)})
@@ -83,6 +84,9 @@ func TestStorm(t *testing.T) {
 		o.recover()
 	}
 	t.Logf("%v", count)
+	for _, n := range nodes {
+		until(t, n+" is out of maintenance", limit, func() bool { return c.cli("node", "label", n, "maintenance-").code == 0 })
+	}
 	c.until("everything is as declared", 2*limit, func(v *projections.Cluster) bool {
 		return ready(v, nodes...) && !slices.ContainsFunc(apps, func(app string) bool { return !runs(v, app) })
 	})

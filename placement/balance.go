@@ -53,11 +53,13 @@ type balance struct {
 	has       map[string]map[string]int  // app → node → instances
 	byNode    map[string][]string        // node → movable instances, as planned
 	v         *projections.Cluster
+	wants     map[string]demands // by app
+	usage     *usage             // of everything that is there now and is planned; nil after a move: count anew
 }
 
 func newBalance(v *projections.Cluster, apps []string) *balance {
 	b := &balance{v: v, load: map[string]int{}, first: map[string]int{}, at: map[string]string{}, instances: map[string]*projections.Instance{},
-		allowed: map[string]map[string]bool{}, has: map[string]map[string]int{}, byNode: map[string][]string{}}
+		allowed: map[string]map[string]bool{}, has: map[string]map[string]int{}, byNode: map[string][]string{}, wants: map[string]demands{}}
 	usable := map[string]*projections.Node{}
 	for _, n := range v.SortedNodes() {
 		if n.Status == projections.StatusReady && !n.Cordoned && len(orders(v, n)) == 0 {
@@ -78,9 +80,9 @@ func newBalance(v *projections.Cluster, apps []string) *balance {
 		}
 		free := !a.Removed && (len(apps) == 0 || slices.Contains(apps, a.Name))
 		if free {
-			b.allowed[a.Name] = map[string]bool{}
+			b.allowed[a.Name], b.wants[a.Name] = map[string]bool{}, demandsOf(a)
 			for id, n := range usable {
-				b.allowed[a.Name][id] = len(rules(v, a, n)) == 0
+				b.allowed[a.Name][id] = len(b.wants[a.Name].rules(n)) == 0
 			}
 		}
 		for _, in := range a.SortedInstances() {
@@ -147,14 +149,15 @@ func (b *balance) augment(src string) bool {
 
 // fits checks what counts alone do not: neighbours and capacity, against everything that is there now.
 func (b *balance) fits(app, node string) bool {
-	a, n := b.v.Apps[app], b.v.Nodes[node]
-	u := newUsage(b.v, "")
-	for id, to := range b.at {
-		if b.instances[id].Node != to {
-			u.add(b.v.Apps[b.instances[id].App], to)
+	if b.usage == nil {
+		b.usage = newUsage(b.v, "")
+		for id, to := range b.at {
+			if b.instances[id].Node != to {
+				b.usage.add(b.v.Apps[b.instances[id].App], to)
+			}
 		}
 	}
-	for _, r := range reject(b.v, u, a, n) {
+	for _, r := range b.wants[app].reject(b.v, b.usage, b.v.Nodes[node]) {
 		if r.Code != events.RuleOccupied {
 			return false
 		}
@@ -164,7 +167,7 @@ func (b *balance) fits(app, node string) bool {
 
 func (b *balance) move(id, from, to string) {
 	app := b.instances[id].App
-	b.at[id] = to
+	b.at[id], b.usage = to, nil
 	b.load[from]--
 	b.load[to]++
 	b.has[app][from]--

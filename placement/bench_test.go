@@ -15,10 +15,10 @@ func large(b *testing.B) *scene {
 		}
 	}
 	for i := range 1000 {
-		do("node", fmt.Sprintf("node-%d", i), "role="+[]string{"compute", "storage"}[i%2], fmt.Sprintf("zone=z%d", i%3), "cpu=64", "mem=64Gi")
+		do("node", fmt.Sprintf("node-%d", i), "role="+[]string{"compute", "storage"}[i%2], fmt.Sprintf("zone=z%d", i%3), "cpu=64", "mem=64Gi", "host=10.0."+fmt.Sprint(i))
 	}
 	for i := range 200 {
-		do("app", fmt.Sprintf("pool-%d", i), "replicas=10", "require=role=compute", "prefer=zone=z1", "cpu=1", fmt.Sprintf("port=%d", 9000+i), fmt.Sprintf("away=pool-%d", i^1))
+		do("app", fmt.Sprintf("pool-%d", i), "replicas=10", "require=role=compute", "prefer=zone=z1:50", "cpu=1", fmt.Sprintf("port=%d", 9000+i), fmt.Sprintf("away=pool-%d", i^1))
 	}
 	return s
 }

@@ -3,6 +3,7 @@ package placement
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -11,27 +12,67 @@ import (
 	"github.com/go-cluster/go-cluster/spec"
 )
 
+// demands is what an app asks of a node, parsed once for all nodes.
+type demands struct {
+	app       *projections.App
+	selectors []selector
+	ports     []string // fixed ones, in order
+}
+
+type selector struct {
+	text string
+	sel  spec.Selector
+	err  error
+}
+
+func demandsOf(a *projections.App) demands {
+	d := demands{app: a}
+	for _, text := range a.Spec.Require {
+		sel, err := spec.ParseSelector(text)
+		d.selectors = append(d.selectors, selector{text, sel, err})
+	}
+	var fixed []int
+	for _, p := range a.Spec.Ports {
+		if p != 0 {
+			fixed = append(fixed, p)
+		}
+	}
+	slices.Sort(fixed)
+	for _, p := range fixed {
+		d.ports = append(d.ports, strconv.Itoa(p))
+	}
+	return d
+}
+
 // rules lists every rule of the app that the node itself fails, whatever else runs there: the reasons for which a running
 // instance has to leave.
-func rules(v *projections.Cluster, a *projections.App, n *projections.Node) []events.Rejection {
+func (d demands) rules(n *projections.Node) []events.Rejection {
 	var out []events.Rejection
 	no := func(code, format string, args ...any) {
 		out = append(out, events.Rejection{Node: n.ID, Code: code, Detail: fmt.Sprintf(format, args...)})
 	}
-	for _, text := range a.Spec.Require {
-		sel, err := spec.ParseSelector(text)
-		if err != nil {
-			no(events.RuleLabel, "rule %q does not parse: %v", text, err)
+	for _, s := range d.selectors {
+		if s.err != nil {
+			no(events.RuleLabel, "rule %q does not parse: %v", s.text, s.err)
 			continue
 		}
-		for _, why := range sel.Failures(n.Labels) {
+		for _, why := range s.sel.Failures(n.Labels) {
 			no(events.RuleLabel, "%s", why)
 		}
 	}
-	if len(a.Spec.OnNodes) > 0 && !slices.Contains(a.Spec.OnNodes, n.ID) {
-		no(events.RuleOnNodes, "not one of the nodes allowed (%s)", strings.Join(a.Spec.OnNodes, ", "))
+	if only := d.app.Spec.OnNodes; len(only) > 0 && !slices.Contains(only, n.ID) {
+		no(events.RuleOnNodes, "not one of the nodes allowed (%s)", someOf(only))
 	}
 	return out
+}
+
+// someOf names a few and counts the rest: the text is repeated for each node that fails.
+func someOf(names []string) string {
+	const most = 10
+	if len(names) <= most {
+		return strings.Join(names, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(names[:most], ", "), len(names)-most)
 }
 
 // orders lists every standing order that wants instances off the node.
@@ -62,7 +103,7 @@ func openEvacuations(v *projections.Cluster) []*projections.Evacuation {
 // neighbours lists the apps on the node that the app may not share it with, in both directions.
 func neighbours(v *projections.Cluster, u *usage, a *projections.App, n *projections.Node) []events.Rejection {
 	var out []events.Rejection
-	for _, other := range sortedKeys(u.apps[n.ID]) {
+	for other := range u.apps[n.ID] {
 		o := v.Apps[other]
 		if other == a.Name || o == nil {
 			continue
@@ -74,12 +115,14 @@ func neighbours(v *projections.Cluster, u *usage, a *projections.App, n *project
 			out = append(out, events.Rejection{Node: n.ID, Code: events.RuleAwayFrom, Detail: fmt.Sprintf("%s, which is there, keeps away from %s", other, a.Name)})
 		}
 	}
+	slices.SortFunc(out, func(x, y events.Rejection) int { return strings.Compare(x.Detail, y.Detail) })
 	return out
 }
 
 // reject lists every rule by which the node cannot take a new instance of the app, nil when it can. u counts what is there.
-func reject(v *projections.Cluster, u *usage, a *projections.App, n *projections.Node) []events.Rejection {
+func (d demands) reject(v *projections.Cluster, u *usage, n *projections.Node) []events.Rejection {
 	var out []events.Rejection
+	a := d.app
 	no := func(code, format string, args ...any) {
 		out = append(out, events.Rejection{Node: n.ID, Code: code, Detail: fmt.Sprintf(format, args...)})
 	}
@@ -95,8 +138,9 @@ func reject(v *projections.Cluster, u *usage, a *projections.App, n *projections
 	if a.Spec.Process != nil && !slices.Contains(n.Facts.Drivers, "process") {
 		no(events.RuleDriver, "cannot run process apps")
 	}
-	out = append(out, rules(v, a, n)...)
-	if u.apps[n.ID][a.Name] > 0 {
+	out = append(out, d.rules(n)...)
+	there := u.apps[n.ID][a.Name] > 0
+	if there {
 		no(events.RuleOccupied, "an instance of %s is there or on its way", a.Name)
 	}
 	out = append(out, neighbours(v, u, a, n)...)
@@ -106,8 +150,8 @@ func reject(v *projections.Cluster, u *usage, a *projections.App, n *projections
 	if need, free := a.Spec.Resources.Memory, n.Facts.Memory-u.mem[n.ID]; need > 0 && need > free {
 		no(events.RuleMemory, "needs memory %s, %s of %s free", need, max(free, 0), n.Facts.Memory)
 	}
-	if u.apps[n.ID][a.Name] == 0 {
-		if port, by := u.taken(a, n.ID); port != "" {
+	if !there {
+		if port, by := u.taken(d.ports, n.ID); port != "" {
 			no(events.RulePort, "port %s on %s is taken by %s", port, n.Facts.Address, by)
 		}
 	}
@@ -175,7 +219,7 @@ func Judge(v *projections.Cluster, m *projections.Migration) []events.Rejection 
 	if n.Inc != m.ToInc {
 		no(m.To, events.RuleInc, "the agent there has joined anew since (%s, planned for %s)", n.Inc, m.ToInc)
 	}
-	for _, r := range reject(v, newUsage(v, m.Migration), a, n) {
+	for _, r := range demandsOf(a).reject(v, hostUsage(v, m.Migration, n), n) {
 		if m.Kind == events.KindInPlace && (r.Code == events.RuleCordoned || r.Code == events.RuleDraining || r.Code == events.RuleEvacuated) {
 			continue // it is there already: restarting it in place puts nothing new on the node
 		}

@@ -68,6 +68,8 @@ type planner struct {
 	placed   map[string]string // app → node that a decision of this plan sends an instance to
 	deciding map[string]bool   // instance ids decided on in this plan
 	perApp   map[string]int    // moves open or decided, per app
+	nodes    []*projections.Node
+	wants    map[string]demands // by app
 }
 
 // Make plans on the fold as of now, which is the cluster's time.
@@ -95,49 +97,37 @@ func Make(v *projections.Cluster, loads map[string]api.Load, now time.Time) Plan
 
 func newPlanner(v *projections.Cluster, loads map[string]api.Load, now time.Time) *planner {
 	p := &planner{v: v, u: newUsage(v, ""), loads: loads, now: now, pending: map[string]*Pending{}, placed: map[string]string{},
-		deciding: map[string]bool{}, perApp: map[string]int{}}
+		deciding: map[string]bool{}, perApp: map[string]int{}, nodes: v.SortedNodes(), wants: map[string]demands{}}
 	for _, a := range v.Apps {
 		p.perApp[a.Name] = len(a.Open)
 	}
 	return p
 }
 
+func (p *planner) demands(a *projections.App) demands {
+	d, ok := p.wants[a.Name]
+	if !ok {
+		d = demandsOf(a)
+		p.wants[a.Name] = d
+	}
+	return d
+}
+
 // target looks for the best node that can take an instance of the app. Without one it says every rule of every node; later is
 // when a node that only rests after a failure may be tried again.
 func (p *planner) target(a *projections.App, except string) (best *candidate, refused []events.Rejection, later time.Time) {
-	var good []candidate
-	for _, n := range p.v.SortedNodes() {
-		if n.Status == projections.StatusLeft || n.ID == except {
-			continue
-		}
-		r := reject(p.v, p.u, a, n)
-		if len(r) > 0 {
-			refused = append(refused, r...)
-			continue
-		}
-		if until, detail, yes := resting(a, n.ID, p.now); yes {
-			refused = append(refused, events.Rejection{Node: n.ID, Code: events.RuleFailed,
-				Detail: fmt.Sprintf("failed there, tried again at %s: %s", until.UTC().Format(time.RFC3339), detail)})
-			later = earliest(later, until)
-			continue
-		}
-		good = append(good, candidate{n, score(p.u, p.loads, a, n)})
-	}
-	if len(good) == 0 {
-		return nil, refused, later
-	}
-	slices.SortFunc(good, better)
-	return &good[0], refused, time.Time{}
+	return p.survey(a, except).result()
 }
 
 // missing places what should run and does not: lost, failed, never started, or asked for in addition.
 func (p *planner) missing(a *projections.App) {
 	slots := missingSlots(a)
+	if len(slots) == 0 || a.Spec.Mode == spec.Singleton && a.Leader != nil && !a.Leader.Ended {
+		return // nothing to place, or its last holder has not ended: the migrator or the labeler will end it
+	}
+	field := p.survey(a, "")
 	for i, id := range slots {
-		if a.Spec.Mode == spec.Singleton && a.Leader != nil && !a.Leader.Ended {
-			return // its last holder has not ended; the migrator or the labeler will end it
-		}
-		best, refused, later := p.target(a, "")
+		best, refused, later := field.result()
 		if best == nil {
 			p.pend(a, id, len(slots)-i, refused, later, false)
 			return
@@ -148,6 +138,7 @@ func (p *planner) missing(a *projections.App) {
 			return
 		}
 		p.decide(a, m, best.score, refused)
+		field.taken(p, best.node.ID)
 	}
 }
 
@@ -196,7 +187,7 @@ func (p *planner) forced(a *projections.App) {
 		if n.Status != projections.StatusReady {
 			continue // suspected: wait until it is known
 		}
-		broken, class := rules(p.v, a, n), events.ClassForced
+		broken, class := p.demands(a).rules(n), events.ClassForced
 		m := events.Move{App: a.Name, Instance: in.ID, SpecRev: a.SpecRev, From: in.Node, FromInc: in.Inc, Trigger: events.TriggerAutomatic, Class: class}
 		switch {
 		case len(broken) > 0:
@@ -326,7 +317,7 @@ func (p *planner) surplus(a *projections.App) {
 func (p *planner) badness(a *projections.App, in *projections.Instance) int {
 	n := p.v.Nodes[in.Node]
 	switch {
-	case n == nil || len(rules(p.v, a, n)) > 0:
+	case n == nil || len(p.demands(a).rules(n)) > 0:
 		return 3
 	case n.Cordoned || in.State == "failed":
 		return 2
@@ -349,7 +340,7 @@ func (p *planner) proposals() {
 				continue
 			}
 			in, to := a.Instances[mv.Instance], p.v.Nodes[mv.To]
-			if len(reject(p.v, p.u, a, to)) > 0 {
+			if len(p.demands(a).reject(p.v, p.u, to)) > 0 {
 				continue // another move of the same plan has to end first
 			}
 			reason := events.ReasonRebalance
@@ -371,7 +362,7 @@ func Stale(v *projections.Cluster, mv events.Proposal) bool {
 		return true
 	}
 	n := v.Nodes[mv.To]
-	if n == nil || n.Status != projections.StatusReady || n.Cordoned || len(orders(v, n)) > 0 || len(rules(v, a, n)) > 0 {
+	if n == nil || n.Status != projections.StatusReady || n.Cordoned || len(orders(v, n)) > 0 || len(demandsOf(a).rules(n)) > 0 {
 		return true
 	}
 	for _, in := range a.Instances {
@@ -459,7 +450,7 @@ func One(v *projections.Cluster, loads map[string]api.Load, now time.Time, r Req
 		return Decision{Move: m, Score: best.score, Refused: refused}, nil
 	}
 	n := v.Nodes[r.To]
-	if refused := reject(v, p.u, a, n); len(refused) > 0 {
+	if refused := p.demands(a).reject(v, p.u, n); len(refused) > 0 {
 		e := api.Refuse(api.CodeRefused, "move %s: %s refused: %s", r.App, n.ID, details(refused))
 		e.Rejections = refused
 		return Decision{}, e

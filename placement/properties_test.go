@@ -104,8 +104,8 @@ func neverOnIneligible(t *rapid.T, s *scene, p Plan) {
 			continue
 		}
 		a, n := s.v.Apps[d.App], s.v.Nodes[d.To]
-		if n.Status != projections.StatusReady || n.Cordoned || n.Draining() || len(rules(s.v, a, n)) > 0 {
-			t.Fatalf("%s → %s: the node may not take it: %v", d.Instance, d.To, rules(s.v, a, n))
+		if n.Status != projections.StatusReady || n.Cordoned || n.Draining() || len(demandsOf(a).rules(n)) > 0 {
+			t.Fatalf("%s → %s: the node may not take it: %v", d.Instance, d.To, demandsOf(a).rules(n))
 		}
 		there := map[string]bool{}
 		for _, in := range s.v.On(d.To) {

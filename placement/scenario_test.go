@@ -20,7 +20,7 @@ import (
 	"github.com/go-cluster/go-cluster/spec"
 )
 
-var rewrite = flag.Bool("rewrite", false, "write the scenarios' results; commit the difference only if you understand it")
+var update = flag.Bool("update", false, "write the scenarios' results; commit the difference only if you understand it")
 
 // TestScenarios plays testdata/*.txt. A block is commands, a line of four dashes, and what the last command prints:
 //
@@ -52,12 +52,12 @@ func TestScenarios(t *testing.T) {
 				t.Fatal(err)
 			}
 			got := play(t, string(want))
-			if *rewrite {
+			if *update {
 				if err := os.WriteFile(f, []byte(got), 0o644); err != nil {
 					t.Fatal(err)
 				}
 			}
-			if d := cmp.Diff(string(want), got); d != "" && !*rewrite {
+			if d := cmp.Diff(string(want), got); d != "" && !*update {
 				t.Errorf("%s (-want +got):\n%s", f, d)
 			}
 		})

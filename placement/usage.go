@@ -1,7 +1,6 @@
 package placement
 
 import (
-	"slices"
 	"strconv"
 
 	"github.com/go-cluster/go-cluster/events"
@@ -22,21 +21,33 @@ type usage struct {
 
 // newUsage counts everything but what one migration itself takes (skip may be "").
 func newUsage(v *projections.Cluster, skip string) *usage {
+	return countUsage(v, skip, func(*projections.Node) bool { return true })
+}
+
+// hostUsage counts on one node, and on those that share its host's ports with it, only.
+func hostUsage(v *projections.Cluster, skip string, n *projections.Node) *usage {
+	return countUsage(v, skip, func(o *projections.Node) bool { return o.Facts.Address == n.Facts.Address })
+}
+
+func countUsage(v *projections.Cluster, skip string, counted func(*projections.Node) bool) *usage {
 	u := &usage{apps: map[string]map[string]int{}, count: map[string]int{}, cpu: map[string]spec.CPU{}, mem: map[string]spec.Bytes{},
 		ports: map[string]map[string]string{}, addr: map[string]string{}}
 	for id, n := range v.Nodes {
-		u.addr[id] = n.Facts.Address
+		if counted(n) {
+			u.addr[id] = n.Facts.Address
+		}
 	}
 	for _, a := range v.Apps {
-		moving := map[string]*projections.Migration{}
+		var skipped string // instance that the migration itself moves
 		for _, m := range a.Open {
-			moving[m.Instance] = m
+			if m.Migration == skip {
+				skipped = m.Instance
+			}
 		}
 		for id, in := range a.Instances {
-			if m := moving[id]; m != nil && m.Migration == skip {
-				continue
+			if id != skipped {
+				u.add(a, in.Node)
 			}
-			u.add(a, in.Node)
 		}
 		for _, m := range a.Open {
 			if m.Migration == skip {
@@ -53,7 +64,12 @@ func newUsage(v *projections.Cluster, skip string) *usage {
 	return u
 }
 
+// add counts an instance of the app on a node, if that is one of those counted.
 func (u *usage) add(a *projections.App, node string) {
+	host, counted := u.addr[node]
+	if !counted {
+		return
+	}
 	if u.apps[node] == nil {
 		u.apps[node] = map[string]int{}
 	}
@@ -63,7 +79,6 @@ func (u *usage) add(a *projections.App, node string) {
 	u.mem[node] += a.Spec.Resources.Memory
 	for _, p := range a.Spec.Ports {
 		if p != 0 {
-			host := u.addr[node]
 			if u.ports[host] == nil {
 				u.ports[host] = map[string]string{}
 			}
@@ -72,18 +87,15 @@ func (u *usage) add(a *projections.App, node string) {
 	}
 }
 
-// taken returns the app that holds a fixed port of a on the node's host, or "".
-func (u *usage) taken(a *projections.App, node string) (port, by string) {
-	fixed := []int{}
-	for _, p := range a.Spec.Ports {
-		if p != 0 {
-			fixed = append(fixed, p)
-		}
+// taken returns the first of some ports that is held on the node's host, and the app that holds it, or "".
+func (u *usage) taken(ports []string, node string) (port, by string) {
+	if len(ports) == 0 {
+		return "", ""
 	}
-	slices.Sort(fixed)
-	for _, p := range fixed {
-		if by := u.ports[u.addr[node]][strconv.Itoa(p)]; by != "" {
-			return strconv.Itoa(p), by
+	held := u.ports[u.addr[node]]
+	for _, p := range ports {
+		if by := held[p]; by != "" {
+			return p, by
 		}
 	}
 	return "", ""

@@ -17,7 +17,7 @@ import (
 )
 
 // judge holds a history against the laws that hold always, whatever happened.
-func judge(t *testing.T, c *Cluster, r *runner) {
+func judge(t testing.TB, c *Cluster, r *runner) {
 	t.Helper()
 	log := c.Log()
 	alone(t, c)
@@ -30,7 +30,7 @@ func judge(t *testing.T, c *Cluster, r *runner) {
 }
 
 // outlived: nothing that a lease has to guard runs past the loss of its incarnation.
-func outlived(t *testing.T, c *Cluster, log []events.Event) {
+func outlived(t testing.TB, c *Cluster, log []events.Event) {
 	t.Helper()
 	for _, e := range log {
 		d, ok := e.Data.(*events.NodeLost)
@@ -47,7 +47,7 @@ func outlived(t *testing.T, c *Cluster, log []events.Event) {
 }
 
 // chained: revisions have no gap, each event names its predecessor, and grants of an app only rise.
-func chained(t *testing.T, log []events.Event) {
+func chained(t testing.TB, log []events.Event) {
 	t.Helper()
 	heads := map[events.Aggregate]events.Head{}
 	epochs := map[string]uint64{}
@@ -80,7 +80,7 @@ func ref(data any) (events.Ref, bool) {
 }
 
 // migrations: each is admitted, started at most once, ended exactly once, and alone with what it moves.
-func migrations(t *testing.T, log []events.Event) {
+func migrations(t testing.TB, log []events.Event) {
 	t.Helper()
 	type fate struct{ admitted, started, ended uint64 }
 	fates := map[string]*fate{}
@@ -154,7 +154,7 @@ func migrations(t *testing.T, log []events.Event) {
 }
 
 // placements folds the log step by step and looks at every state in between.
-func placements(t *testing.T, log []events.Event) {
+func placements(t testing.TB, log []events.Event) {
 	t.Helper()
 	later := map[uint64][]events.Event{} // admissions by the state that they were decided on
 	for _, e := range log {
@@ -205,7 +205,7 @@ func placements(t *testing.T, log []events.Event) {
 }
 
 // alreadyThere: no admission sends an instance of an app where one of it is, or is about to be.
-func alreadyThere(t *testing.T, v *projections.Cluster, e events.Event, m events.Move) {
+func alreadyThere(t testing.TB, v *projections.Cluster, e events.Event, m events.Move) {
 	t.Helper()
 	a := v.Apps[m.App]
 	for id, in := range a.Instances {
@@ -221,7 +221,7 @@ func alreadyThere(t *testing.T, v *projections.Cluster, e events.Event, m events
 }
 
 // eligible: by the state that an admission names, every target could be chosen.
-func eligible(t *testing.T, v *projections.Cluster, e events.Event) {
+func eligible(t testing.TB, v *projections.Cluster, e events.Event) {
 	t.Helper()
 	for _, m := range e.Data.(*events.PlanAdmitted).Moves {
 		n, a := v.Nodes[m.To], v.Apps[m.App]
@@ -261,7 +261,7 @@ func neighbourLeaves(v *projections.Cluster, m events.Move) bool {
 }
 
 // bounded: nobody stores as fast as it can.
-func bounded(t *testing.T, c *Cluster, r *runner, log []events.Event) {
+func bounded(t testing.TB, c *Cluster, r *runner, log []events.Event) {
 	t.Helper()
 	const most = 250
 	perMinute := map[int]int{}
@@ -283,7 +283,7 @@ func bounded(t *testing.T, c *Cluster, r *runner, log []events.Event) {
 }
 
 // replayed: the fold of the log is the fold that the services live by.
-func replayed(t *testing.T, c *Cluster, log []events.Event) {
+func replayed(t testing.TB, c *Cluster, log []events.Event) {
 	t.Helper()
 	again := projections.NewCluster("sim")
 	for _, e := range log {

@@ -21,7 +21,6 @@ type runner struct {
 	asking  sync.WaitGroup
 	down    map[string]bool // nodes whose machine is off
 	mu      sync.Mutex
-	told    []string
 	program map[string]Behaviour // node/app →
 }
 
@@ -35,14 +34,10 @@ func newRunner(c *Cluster, h history) *runner {
 	return r
 }
 
+// tell adds a line to what is shown of a history that fails.
 func (r *runner) tell(format string, args ...any) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	line := fmt.Sprintf("%9s ", time.Since(r.c.start).Truncate(time.Millisecond)) + format
-	if len(args) > 0 {
-		line = fmt.Sprintf(line, args...)
-	}
-	r.told = append(r.told, line)
+	r.c.T.Helper()
+	r.c.T.Logf("%9s "+format, append([]any{time.Since(r.c.start).Truncate(time.Millisecond)}, args...)...)
 }
 
 // order sends a command in the background and notes what became of it.
@@ -227,18 +222,36 @@ func (r *runner) well() {
 		r.startAgent(id)
 	}
 	r.asking.Wait()
-	r.c.Until("the services answer", 2*time.Minute, func(*projections.Cluster) bool {
+	insist(r, "unfreeze", func() error {
 		_, err := Ask[api.Ack](r.c, api.MovesUnfreeze, api.FreezeRequest{Meta: r.c.Meta()})
-		return err == nil
+		return err
 	})
-	for _, name := range []string{"a", "b", "d", "e", "f"} {
-		app, declared := r.h.apps[name]
-		if now := works(app); declared && now.Process.Command[0] != app.Process.Command[0] {
-			r.tell("apply %s: %v", name, now.Process.Command)
-			r.c.Until(name+" can be declared anew", 2*time.Minute, func(*projections.Cluster) bool {
-				_, err := Ask[api.ApplyReply](r.c, api.AppApply, api.ApplyRequest{Meta: r.c.Meta(), Spec: now})
-				return err == nil
-			})
+	var broken []spec.App
+	r.c.View(func(v *projections.Cluster) {
+		for _, a := range v.SortedApps() {
+			if !a.Removed && a.Spec.Process.Command[0] == Broken {
+				broken = append(broken, a.Spec)
+			}
+		}
+	})
+	for _, app := range broken {
+		r.tell("apply %s, no longer broken", app.Name)
+		insist(r, "declare "+app.Name, func() error {
+			_, err := Ask[api.ApplyReply](r.c, api.AppApply, api.ApplyRequest{Meta: r.c.Meta(), Spec: mended(app)})
+			return err
+		})
+	}
+}
+
+// insist repeats a command until it is carried out: what failed before, and what is being removed, takes its time.
+func insist(r *runner, what string, f func() error) {
+	for end := time.Now().Add(10 * time.Minute); ; r.c.For(time.Second) {
+		err := f()
+		if err == nil {
+			return
+		}
+		if time.Now().After(end) {
+			r.c.T.Fatalf("%s: still refused: %v", what, err)
 		}
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/go-cluster/go-cluster/spec"
@@ -15,7 +14,6 @@ type history struct {
 	name  string
 	nodes map[string]map[string]string
 	steps []happening
-	apps  map[string]spec.App // as last declared; what cannot run is declared anew when all is made well
 }
 
 // happening is one thing that is done to the cluster.
@@ -32,11 +30,12 @@ type author struct {
 	ids      []string
 	names    []string
 	replicas []string
+	apps     map[string]spec.App // as written last
 	version  int
 }
 
 func schedule(seed uint64) history {
-	a := &author{Rand: rand.New(rand.NewPCG(seed, 1)), history: history{name: fmt.Sprint("seed ", seed), nodes: map[string]map[string]string{}, apps: map[string]spec.App{}}}
+	a := &author{Rand: rand.New(rand.NewPCG(seed, 1)), history: history{name: fmt.Sprint("seed ", seed), nodes: map[string]map[string]string{}}, apps: map[string]spec.App{}}
 	for i := range 3 + a.IntN(4) {
 		id := fmt.Sprint("n", i+1)
 		a.ids = append(a.ids, id)
@@ -200,12 +199,10 @@ func (a *author) something(at time.Duration) {
 	}
 }
 
-// works returns an app that can run, somewhere.
-func works(app spec.App) spec.App {
-	if app.Process.Command[0] == Broken {
-		p := *app.Process
-		p.Command = []string{"/bin/app", strings.Join(app.Process.Command[1:], "")}
-		app.Process = &p
-	}
+// mended returns the app with a program that works.
+func mended(app spec.App) spec.App {
+	p := *app.Process
+	p.Command = append([]string{"/bin/app"}, p.Command[1:]...)
+	app.Process = &p
 	return app
 }

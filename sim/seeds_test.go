@@ -3,7 +3,6 @@ package sim
 import (
 	"flag"
 	"fmt"
-	"strings"
 	"testing"
 	"time"
 )
@@ -33,10 +32,11 @@ func TestSeeds(t *testing.T) {
 func live(t *testing.T, h history) {
 	t.Helper()
 	Run(t, h.nodes, func(c *Cluster) {
+		t := c.T
 		r := newRunner(c, h)
 		defer func() {
 			if t.Failed() || *seed > 0 {
-				t.Logf("history %s\n%s\nstory:\n%s", h.name, strings.Join(r.told, "\n"), c.Story())
+				t.Logf("story of %s:\n%s", h.name, c.Story())
 			}
 		}()
 		began := time.Now()
@@ -44,7 +44,7 @@ func live(t *testing.T, h history) {
 			if wait := s.at - time.Since(began); wait > 0 {
 				c.For(wait)
 			}
-			r.tell(s.text)
+			r.tell("%s", s.text)
 			s.do(r)
 		}
 		r.well()

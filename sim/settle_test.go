@@ -18,7 +18,7 @@ const (
 )
 
 // settle waits until the cluster has come to rest, and fails when it does not.
-func (r *runner) settle(t *testing.T) {
+func (r *runner) settle(t testing.TB) {
 	t.Helper()
 	deadline := time.Now().Add(settleWithin)
 	var since time.Time

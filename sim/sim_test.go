@@ -37,7 +37,7 @@ func compute(ids ...string) map[string]map[string]string {
 }
 
 // alone checks that no app was ever active twice at a time, by the programs' own journal.
-func alone(t *testing.T, c *Cluster) {
+func alone(t testing.TB, c *Cluster) {
 	t.Helper()
 	for _, o := range c.Programs.Overlaps() {
 		t.Error(o)

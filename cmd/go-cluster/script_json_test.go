@@ -5,6 +5,7 @@ package main
 import (
 	"bytes"
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -20,7 +21,7 @@ func jsonAt(document, path string) (string, error) {
 	if err := json.Unmarshal([]byte(document), &v); err != nil {
 		return "", fmt.Errorf("%w in %.500q", err, document)
 	}
-	for _, part := range strings.Split(path, ".") {
+	for _, part := range pathParts.FindAllString(path, -1) {
 		var found bool
 		if v, found = jsonPart(v, part); !found {
 			return "absent", nil
@@ -32,6 +33,8 @@ func jsonAt(document, path string) (string, error) {
 	b, err := json.Marshal(v, json.Deterministic(true))
 	return string(b), err
 }
+
+var pathParts = regexp.MustCompile(`\[[^]]*\]|[^.]+`)
 
 func jsonPart(v any, part string) (any, bool) {
 	switch v := v.(type) {
@@ -60,9 +63,9 @@ func jsonPart(v any, part string) (any, bool) {
 }
 
 func TestJSONAt(t *testing.T) {
-	const doc = `{"a":[{"id":"x","n":1},{"id":"y","n":2},{"id":"x","n":3}],"m":{},"s":"t"}`
+	const doc = `{"a":[{"id":"x","n":1},{"id":"y","n":2},{"id":"x","n":3},{"id":"z","at":1.5}],"m":{},"s":"t"}`
 	for path, want := range map[string]string{
-		"a.#": "3", "a.1.n": "2", "a.[id=x].n": "3", "a.[id=z].n": "absent", "a.9": "absent", "m": "{}", "s": "t", "s.x": "absent", "b": "absent",
+		"a.#": "4", "a.1.n": "2", "a.[id=x].n": "3", "a.[id=z].n": "absent", "a.[at=1.5].id": "z", "a.9": "absent", "m": "{}", "s": "t", "s.x": "absent", "b": "absent",
 	} {
 		if got, err := jsonAt(doc, path); err != nil || got != want {
 			t.Errorf("%s: %s, %v; want %s", path, got, err, want)

@@ -38,6 +38,7 @@ func init() {
 //	json PATH WANT            what the last stdout has at PATH matches WANT as a whole; see jsonAt
 //	until PATH WANT ...       repeat the command line until json PATH WANT holds
 //	chain APP KIND...         the last stdout is an event log: the end of the app's last migration goes back to these, by its causes
+//	capture NAME PATH         set a variable of the session to what the last stdout has at PATH
 //	interrupted WANT ...      Ctrl-C once the program has printed WANT; what it printed is then in the file interrupted
 func TestScripts(t *testing.T) {
 	bin := t.TempDir()
@@ -59,7 +60,8 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(ts *testscript.TestScript, neg bool, args []string){
-			"dev": scriptDev, "go-cluster": scriptCLI, "exits": scriptExits, "json": scriptJSON, "until": scriptUntil, "chain": scriptChain,
+			"dev":     func(ts *testscript.TestScript, neg bool, args []string) { scriptDev(t, ts, neg, args) },
+			"capture": scriptCapture, "go-cluster": scriptCLI, "exits": scriptExits, "json": scriptJSON, "until": scriptUntil, "chain": scriptChain,
 			"interrupted": scriptInterrupted,
 		},
 	})
@@ -77,7 +79,10 @@ func sessionOf(ts *testscript.TestScript) *scriptSession {
 // scriptLimit bounds everything that a session waits for.
 const scriptLimit = 30 * time.Second
 
-func scriptDev(ts *testscript.TestScript, neg bool, args []string) {
+// Of all that dev says, only warnings may come of what the sessions do.
+var loggedFault = regexp.MustCompile(`(?m)^\S+\s+(error|dpanic|panic|fatal)\s.*|panic: .*`)
+
+func scriptDev(t *testing.T, ts *testscript.TestScript, neg bool, args []string) {
 	if neg {
 		ts.Fatalf("unsupported: ! dev")
 	}
@@ -97,7 +102,10 @@ func scriptDev(ts *testscript.TestScript, neg bool, args []string) {
 			err = fmt.Errorf("does not stop: %w", <-ended)
 		}
 		if err != nil {
-			ts.Logf("dev: %v", err)
+			t.Errorf("%s: dev: %v", ts.Name(), err)
+		}
+		if fault := loggedFault.FindString(log.String()); fault != "" {
+			t.Errorf("%s: dev logged: %s", ts.Name(), fault)
 		}
 		ts.Logf("dev said:\n%s", log)
 	})
@@ -195,6 +203,15 @@ func scriptUntil(ts *testscript.TestScript, neg bool, args []string) {
 		last = cmp.Or(last, string(out))
 	}
 	ts.Fatalf("%s is still %s", args[0], last)
+}
+
+func scriptCapture(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: capture NAME PATH")
+	}
+	got, err := jsonAt(ts.ReadFile("stdout"), args[1])
+	ts.Check(err)
+	ts.Setenv(args[0], got)
 }
 
 func scriptChain(ts *testscript.TestScript, neg bool, args []string) {

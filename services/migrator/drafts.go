@@ -53,12 +53,17 @@ func targetOf(n *events.Next) string {
 	return n.Node
 }
 
-// since measures by the cluster's clock, which may stand for a while but never says that something took negative time.
+// since measures by the cluster's clock, or by the newest event where that is later: a migrator that has just started knows no
+// time yet. It never says that something took negative time.
 func (d *decision) since(t time.Time) int64 {
 	if t.IsZero() {
 		return 0
 	}
-	return max(0, d.now.Sub(t).Milliseconds())
+	now := d.now
+	if d.v.Time.After(now) {
+		now = d.v.Time
+	}
+	return max(0, now.Sub(t).Milliseconds())
 }
 
 func (d *decision) started(n *events.Next) (*events.Draft, time.Time) {

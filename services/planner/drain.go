@@ -58,7 +58,7 @@ func (s *Service) drain(ctx context.Context, r *transport.Request) (any, error) 
 		return nil, err
 	}
 	for _, id := range req.Nodes {
-		e, err := s.Decide(ctx, func(v *projections.Cluster) (*events.Draft, error) {
+		_, err := s.Decide(ctx, func(v *projections.Cluster) (*events.Draft, error) {
 			d := drained(v, req, id)
 			if d != nil {
 				d.Actor, d.Cause = r.Actor, "cmd:"+r.Meta.ID
@@ -67,9 +67,6 @@ func (s *Service) drain(ctx context.Context, r *transport.Request) (any, error) 
 		})
 		if err != nil {
 			return nil, api.Refuse(api.CodeUnavailable, "drain %s: %v; ask again with the same command id %s", id, err, r.Meta.ID)
-		}
-		if e != nil {
-			ack.Seq = max(ack.Seq, e.Seq)
 		}
 	}
 	return s.drainReply(ack, req), nil
@@ -122,13 +119,14 @@ func drained(v *projections.Cluster, req api.DrainRequest, id string) *events.Dr
 		Node: id, Order: order, Timeout: req.Timeout, Force: req.Force, DeleteLocal: req.DeleteLocal}}
 }
 
-// drainReply names the drain of each node: that of the command, or the one that it joined.
+// drainReply names the drain of each node: that of the command, or the one that it joined. Its sequence is that of the last event
+// of the command.
 func (s *Service) drainReply(ack api.Ack, req api.DrainRequest) api.DrainReply {
 	reply := api.DrainReply{Ack: ack, Orders: map[string]string{}}
 	s.Replica.View(func(v *projections.Cluster) {
 		for _, id := range req.Nodes {
-			if order := drainOrder(req.ID, id); v.Drains[order] != nil {
-				reply.Orders[id] = order
+			if d := v.Drains[drainOrder(req.ID, id)]; d != nil {
+				reply.Orders[id], reply.Seq = d.Order, max(reply.Seq, d.Started.Seq)
 			} else if n := v.Nodes[id]; n != nil && n.Drain != nil {
 				reply.Orders[id] = n.Drain.Order
 			}

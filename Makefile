@@ -1,0 +1,87 @@
+# `make help` lists the targets.
+
+GO      ?= go
+FUZZTIME ?= 10s
+SEEDS   ?= 2000
+COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose) -f deploy/compose/compose.yaml -p go-cluster
+
+# Packages that run whole clusters; `make check` leaves them to `make test`.
+WHOLE := /chaos$$|/sim$$|/bench$$|/cmd/go-cluster$$
+STATIC := CGO_ENABLED=0 $(GO) build -trimpath
+
+.DEFAULT_GOAL := help
+.PHONY: help
+help: ## This list
+	@awk -F ':.*## ' '/^[a-z][a-z-]*:.*## / {printf "  %-14s %s\n", $$1, $$2}' Makefile
+
+.PHONY: build
+build: ## One static binary: bin/go-cluster
+	$(STATIC) -o bin/go-cluster ./cmd/go-cluster
+
+.PHONY: check
+check: ## Format, vet, staticcheck, architecture and unit tests: seconds, before every commit
+	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not formatted:"; echo "$$unformatted"; exit 1; fi
+	$(GO) vet ./...
+	$(GO) tool staticcheck ./...
+	$(GO) test -short . $$($(GO) list ./... | grep -vE '$(WHOLE)')
+
+.PHONY: test
+test: ## Everything with the race detector, as CI runs it: minutes
+	CGO_ENABLED=1 $(GO) test -race -timeout 30m ./...
+
+.PHONY: race
+race: ## The race detector over one package, ten times: make race PKG=./events
+	CGO_ENABLED=1 $(GO) test -race -count 10 $(or $(PKG),./events ./projections ./transport)
+
+.PHONY: demo
+demo: build ## A cluster on embedded NATS that plays and checks the workflows of the README
+	bin/go-cluster demo
+
+.PHONY: fuzz
+fuzz: ## Each fuzz target for FUZZTIME (10s)
+	@for dir in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
+		for target in $$(grep -rhoE '^func Fuzz[A-Za-z0-9_]+' $$dir/*_test.go | cut -c6- | sort); do \
+			echo "== $$dir $$target"; \
+			$(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$dir || exit 1; \
+		done; \
+	done
+
+.PHONY: chaos
+chaos: ## Real processes killed and stopped at every step: all of it, not CI's sample
+	$(GO) test -count 1 -timeout 2h -v ./chaos -chaos.all
+
+.PHONY: soak
+soak: ## SEEDS (2000) random histories of whole clusters in virtual time
+	$(GO) test -count 1 -timeout 4h ./sim -run TestSeeds -sim.seeds $(SEEDS)
+
+.PHONY: bench
+bench: ## Every benchmark
+	$(GO) test -run '^$$' -bench . -benchmem $$(grep -rl --include='*_test.go' '^func Benchmark' . | xargs -n1 dirname | sort -u)
+
+.PHONY: golden
+golden: ## Golden files for new event types; a file that is there is never changed
+	$(GO) test -count 1 ./events -run '^TestGolden' -add-golden
+
+.PHONY: cover
+cover: ## Coverage by function in bin/cover.txt, the total on the terminal
+	@mkdir -p bin
+	$(GO) test -short -coverpkg=./... -coverprofile bin/cover.out $$($(GO) list ./... | grep -vE '$(WHOLE)')
+	@$(GO) tool cover -func bin/cover.out > bin/cover.txt && tail -1 bin/cover.txt
+
+.PHONY: compose-build
+compose-build: ## Images for Docker Compose, from static binaries; nothing is pulled
+	$(STATIC) -o deploy/compose/bin/go-cluster ./cmd/go-cluster
+	$(STATIC) -o deploy/compose/bin/nats-server github.com/nats-io/nats-server/v2
+	$(COMPOSE) build
+
+.PHONY: compose-up
+compose-up: build compose-build ## NATS, the services and two nodes on Docker Compose
+	$(COMPOSE) up -d
+
+.PHONY: compose-down
+compose-down: ## Stop them and remove their volumes
+	$(COMPOSE) down -v
+
+.PHONY: clean
+clean: ## Remove what was built
+	rm -rf bin deploy/compose/bin

@@ -1,0 +1,93 @@
+//go:build linux
+
+// Package bench measures whole clusters, each figure beside a floor that is taken in the same run: the same messages through bare
+// JetStream, the same program stopped and started by hand. Absolute figures are those of a machine, ratios those of the design.
+//
+// `go test ./bench` only shows that each of them runs; `make bench` measures. How often is -benchtime Nx, how many runs -count; at
+// the end the median of each figure over the runs is printed.
+package bench
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/go-cluster/go-cluster/agent/watchdog"
+)
+
+// The test binary is also the watchdog of the processes that it starts.
+func TestMain(m *testing.M) {
+	if len(os.Args) > 2 && os.Args[1] == "watchdog" {
+		os.Exit(watchdog.Main(os.Args[2]))
+	}
+	code := m.Run()
+	printMedians()
+	os.Exit(code)
+}
+
+// figure is one number of a run.
+type figure struct {
+	unit  string
+	value float64
+}
+
+// report is what a measurement found.
+type report []figure
+
+func (r *report) add(unit string, value float64) { *r = append(*r, figure{unit, value}) }
+
+// figures has those of every run, by benchmark and unit.
+var figures = map[string]map[string][]float64{}
+
+// measured hands a report to the benchmark. The framework runs everything once to see that it works; that run is no measurement.
+func measured(b *testing.B, r report) {
+	b.ReportMetric(0, "ns/op") // hidden: setting up a cluster is in it
+	for _, f := range r {
+		b.ReportMetric(f.value, f.unit)
+		if b.N == 1 {
+			continue
+		}
+		if figures[b.Name()] == nil {
+			figures[b.Name()] = map[string][]float64{}
+		}
+		figures[b.Name()][f.unit] = append(figures[b.Name()][f.unit], f.value)
+	}
+}
+
+func printMedians() {
+	for _, name := range slices.Sorted(maps.Keys(figures)) {
+		for _, unit := range slices.Sorted(maps.Keys(figures[name])) {
+			v := figures[name][unit]
+			slices.Sort(v)
+			fmt.Printf("median %-44s %12.4g %-24s of %d, %.4g to %.4g\n", name, at(v, 0.5), unit, len(v), v[0], v[len(v)-1])
+		}
+	}
+}
+
+// at returns the q-quantile of sorted samples.
+func at[T cmp.Ordered](sorted []T, q float64) T {
+	return sorted[min(int(float64(len(sorted))*q), len(sorted)-1)]
+}
+
+// quantiles adds p50 and p99 of samples to a report, in ms.
+func (r *report) quantiles(name string, samples []time.Duration) {
+	slices.Sort(samples)
+	r.add(name+"-p50-ms", ms(at(samples, 0.5)))
+	r.add(name+"-p99-ms", ms(at(samples, 0.99)))
+}
+
+func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+// ratio says how many times as long the samples take as those of the floor. All are sorted.
+func (r *report) ratio(name string, samples, floor []time.Duration) {
+	for _, q := range []struct {
+		name string
+		q    float64
+	}{{"p50", 0.5}, {"p99", 0.99}} {
+		r.add(name+"-"+q.name+"-x", float64(at(samples, q.q))/float64(at(floor, q.q)))
+	}
+}

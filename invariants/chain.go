@@ -1,0 +1,134 @@
+package invariants
+
+import (
+	"hash/fnv"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/go-cluster/go-cluster/events"
+)
+
+// head is the end of an aggregate.
+type head struct {
+	seq, rev uint64
+	hash     string
+}
+
+// outcome is the first event of a command.
+type outcome struct {
+	seq   uint64
+	agg   events.Aggregate
+	types []events.Type
+}
+
+// hashed stands for an id. Two of a billion ids share one with a probability of 3 %, and then an unknown cause may pass.
+func hashed(s string) uint64 {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(s))
+	return h.Sum64()
+}
+
+// form holds the stored bytes against what an event may be.
+func (c *Checker) form(m events.Message) {
+	if m.Err != nil {
+		c.broke(Form, "%s: %s", m.Err.Subject, m.Err.Reason)
+		if at, err := events.ParseEventSubject(m.Err.Subject); err == nil {
+			c.damaged[at.Aggregate] = true
+		}
+		return
+	}
+	if len(m.Raw) > events.MaxSize {
+		c.broke(Form, "%s of %s has %d bytes, at most %d allowed", m.Event.Type, m.Event.Aggregate, len(m.Raw), events.MaxSize)
+	}
+	for i := 0; i < len(m.Raw); {
+		r, n := utf8.DecodeRune(m.Raw[i:])
+		if r == utf8.RuneError && n == 1 || unicode.IsControl(r) {
+			c.broke(Form, "%s of %s has the byte %#02x at %d", m.Event.Type, m.Event.Aggregate, m.Raw[i], i)
+			return
+		}
+		i += n
+	}
+}
+
+// chain holds an event against the one before it in its aggregate.
+func (c *Checker) chain(e *events.Event) {
+	h := c.heads[e.Aggregate]
+	if e.Rev != h.rev+1 {
+		c.broke(Revisions, "%s of %s has revision %d after %d", e.Type, e.Aggregate, e.Rev, h.rev)
+		c.damaged[e.Aggregate] = true
+	}
+	if e.Seq <= h.seq || e.Seq <= c.now.seq {
+		c.broke(Revisions, "%s of %s has sequence %d after %d", e.Type, e.Aggregate, e.Seq, max(h.seq, c.now.seq))
+	}
+	if e.Prev != h.hash {
+		c.broke(Chain, "%s of %s names %s as the hash before it, which is %s", e.Type, e.Aggregate, or(e.Prev, "none"), or(h.hash, "none"))
+		c.damaged[e.Aggregate] = true
+	}
+	c.heads[e.Aggregate] = head{e.Seq, e.Rev, e.Hash}
+}
+
+// causes holds an event's id and causes against all events so far.
+func (c *Checker) causes(e *events.Event) {
+	if _, twice := c.ids[hashed(e.ID)]; twice {
+		c.broke(Causes, "the id %s of %s stands twice", e.ID, e.Type)
+	}
+	c.cause(e.Type, e.Cause)
+	if d, ok := e.Data.(*events.PlanAdmitted); ok {
+		for _, m := range d.Moves {
+			c.cause("the move of "+events.Type(m.Instance), m.Cause)
+		}
+	}
+	c.ids[hashed(e.ID)] = struct{}{}
+	id, ok := strings.CutPrefix(e.Cause, "cmd:")
+	if !ok {
+		return
+	}
+	first, again := c.commands[hashed(id)]
+	if !again {
+		c.commands[hashed(id)] = outcome{e.Seq, e.Aggregate, []events.Type{e.Type}}
+		return
+	}
+	if !oneOutcome(first, e) {
+		c.broke(Causes, "%s on %s is a second outcome of command %s, which had %s on %s at %d", e.Type, e.Aggregate, id, first.types[0], first.agg, first.seq)
+	}
+	first.types = append(first.types, e.Type)
+	c.commands[hashed(id)] = first
+}
+
+// cause wants an earlier event, or something outside the log: a command, a lease, a report.
+func (c *Checker) cause(of events.Type, id string) {
+	if kind, _, outside := strings.Cut(id, ":"); id == "" || outside && (kind == "cmd" || kind == "lease" || kind == "rep") {
+		return
+	}
+	if _, known := c.ids[hashed(id)]; !known {
+		c.broke(Causes, "%s names %s as its cause, and no earlier event has that id", of, id)
+	}
+}
+
+// oneOutcome says whether e belongs to the outcome of the command that had first. An agent's word about its node is told as
+// several facts, each once; a drain of several nodes is one event on each.
+func oneOutcome(first outcome, e *events.Event) bool {
+	switch e.Data.(type) {
+	case *events.DrainStarted:
+		return first.agg != e.Aggregate && first.types[0] == e.Type
+	case *events.NodeLost, *events.NodeJoined, *events.NodeFactsUpdated, *events.NodeLabelsUpdated:
+		if first.agg != e.Aggregate {
+			return false
+		}
+		for _, t := range first.types {
+			if t == e.Type {
+				return false
+			}
+		}
+		return true
+	}
+	return false
+}
+
+func or(s, other string) string {
+	if s == "" {
+		return other
+	}
+	return s
+}

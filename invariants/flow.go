@@ -1,0 +1,71 @@
+package invariants
+
+import (
+	"github.com/go-cluster/go-cluster/events"
+	"github.com/go-cluster/go-cluster/spec"
+)
+
+// leg is one step of a plan: where it is done and what ends it well.
+type leg struct {
+	step   events.Step
+	source bool
+	end    ending
+}
+
+type ending int
+
+const (
+	completed ending = iota // step.completed, which orders the next
+	granted                 // leadership.granted
+	activated               // leadership.activated
+	last                    // migration.completed
+	released                // leadership.released
+)
+
+type route struct {
+	mode spec.Mode
+	kind string
+}
+
+// routes is what every kind of move has to go through.
+var routes = map[route][]leg{
+	{spec.Singleton, events.KindMove}: {{events.StepPrepare, false, completed}, {events.StepStepDown, true, granted},
+		{events.StepPersist, false, activated}, {events.StepActivate, false, last}},
+	{spec.Singleton, events.KindPlace}:   {{events.StepPrepare, false, granted}, {events.StepPersist, false, activated}, {events.StepActivate, false, last}},
+	{spec.Singleton, events.KindInPlace}: {{events.StepStepDown, true, granted}, {events.StepPersist, false, activated}, {events.StepActivate, false, last}},
+	{spec.Singleton, events.KindStop}:    {{events.StepStepDown, true, released}},
+	{spec.Replicas, events.KindMove}:     {{events.StepStart, false, completed}, {events.StepStop, true, last}},
+	{spec.Replicas, events.KindPlace}:    {{events.StepStart, false, last}},
+	{spec.Replicas, events.KindInPlace}:  {{events.StepStop, true, completed}, {events.StepStart, false, last}},
+	{spec.Replicas, events.KindStop}:     {{events.StepStop, true, last}},
+}
+
+// back is what a way back is made of, at the source, but for the step-down of whoever holds the epoch.
+var back = []leg{{events.StepStepDown, true, granted}, {events.StepPersist, true, activated}, {events.StepActivate, true, last}}
+
+// find returns the position of a step, -1 for none.
+func find(legs []leg, s events.Step) int {
+	for i, l := range legs {
+		if l.step == s {
+			return i
+		}
+	}
+	return -1
+}
+
+// first returns the order that opens a move.
+func (m *move) first(mode spec.Mode) (leg, bool) {
+	legs := routes[route{mode, m.Kind()}]
+	if len(legs) == 0 {
+		return leg{}, false
+	}
+	return legs[0], true
+}
+
+// end returns the node and the incarnation at one end of a move.
+func (m *move) end(source bool) (node, inc string) {
+	if source {
+		return m.From, m.FromInc
+	}
+	return m.To, m.ToInc
+}
