@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -114,9 +115,9 @@ func open(cfg Config) (*agent, error) {
 }
 
 func (a *agent) run(ctx context.Context) error {
-	a.cfg.Driver.Notify(func(string) {
+	a.cfg.Driver.Notify(func(id string) {
 		a.kick()
-		a.nudgeAll()
+		a.nudge(id)
 	})
 	adopted, err := a.cfg.Driver.Adopt(ctx)
 	if err != nil {
@@ -295,6 +296,20 @@ func (a *agent) wake(app string, seq uint64) error {
 	}
 	w.wakeUp(seq)
 	return nil
+}
+
+// nudge has the worker of an instance's app look again. Nobody else has anything to do with it: where hundreds run, waking them
+// all for each change of one would cost the square of that.
+func (a *agent) nudge(instance string) {
+	app := instance
+	if i := strings.LastIndexByte(instance, '-'); i >= 0 {
+		app = instance[:i]
+	}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if w := a.workers[app]; w != nil {
+		w.nudge()
+	}
 }
 
 func (a *agent) nudgeAll() {

@@ -89,7 +89,7 @@ func (a *assignment) prune() {
 		used[in.SpecRev] = true
 	}
 	for _, m := range app.Open {
-		used[m.SpecRev] = true
+		used[m.SpecRev], used[m.Was.SpecRev] = true, true
 	}
 	revs := slices.Sorted(maps.Keys(a.specs))
 	for _, rev := range revs[:len(revs)-keepSpecs] {
@@ -196,6 +196,17 @@ func (a *assignment) isolation() string {
 		return ""
 	}
 	return a.specs[app.SpecRev].OnIsolation
+}
+
+// isolationImplied says whether the roles of the app's instances say the same as isolation does; see fence.binds.
+func (a *assignment) isolationImplied() bool {
+	switch s := a.specs[a.state.Apps[a.app].SpecRev]; s.Mode {
+	case spec.Singleton:
+		return s.OnIsolation == spec.OnIsolationStop
+	case spec.Replicas:
+		return s.OnIsolation == spec.OnIsolationContinue
+	}
+	return false
 }
 
 // deedKind is what a worker does next.

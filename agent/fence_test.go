@@ -124,7 +124,7 @@ func TestWhatTheLeaseBinds(t *testing.T) {
 		if err := h.Add(app); err != nil {
 			t.Fatal(err)
 		}
-		if err := h.Isolate(app, to); err != nil {
+		if err := h.Isolate(app, to, false); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -71,15 +71,16 @@ func (h *hosted) Remove(app string) error {
 	})
 }
 
-// Isolate notes what becomes of the app's instances without a lease.
-func (h *hosted) Isolate(app string, to string) error {
+// Isolate notes what becomes of the app's instances without a lease. Where their roles imply the same, as nearly always, and
+// nothing else was noted before, it is written with the next change: it would keep the first step of each move waiting for the disk.
+func (h *hosted) Isolate(app string, to string, implied bool) error {
 	return h.change(func(s *hostedState) bool {
 		was, known := s.Apps[app]
 		if !known || was == to {
 			return false
 		}
 		s.Apps[app] = to
-		return true
+		return was != "" || !implied
 	})
 }
 

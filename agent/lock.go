@@ -7,9 +7,26 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
+
+// Flock takes the lock of a directory that belongs to one process at a time, on a file in it that is open. It returns
+// unix.EWOULDBLOCK when another holds it for longer than a second: the locks of a process that was killed while it forked live on
+// in the child until its exec, and a supervisor's restart may be faster than that.
+func Flock(f *os.File) error {
+	const attempts = 100
+	again := time.NewTicker(10 * time.Millisecond)
+	defer again.Stop()
+	for n := 1; ; n++ {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if !errors.Is(err, unix.EWOULDBLOCK) || n == attempts {
+			return err
+		}
+		<-again.C
+	}
+}
 
 // lockDir makes the directory this process's own until the file is closed or the process ends. The error names who has it.
 func lockDir(dir string) (*os.File, error) {
@@ -21,7 +38,7 @@ func lockDir(dir string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := Flock(f); err != nil {
 		pid, _ := io.ReadAll(io.LimitReader(f, 32))
 		_ = f.Close()
 		if !errors.Is(err, unix.EWOULDBLOCK) {

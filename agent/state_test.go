@@ -75,7 +75,7 @@ func TestHostedIsWrittenBeforeItCounts(t *testing.T) {
 	if err := os.Remove(h.path + ".new"); err != nil {
 		t.Fatal(err)
 	}
-	if err := errors.Join(h.Add("web"), h.Isolate("web", spec.OnIsolationContinue), h.MarkScanned("i1")); err != nil {
+	if err := errors.Join(h.Add("web"), h.Isolate("web", spec.OnIsolationContinue, false), h.MarkScanned("i1")); err != nil {
 		t.Fatal(err)
 	}
 	again, err := openHosted(dir)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/go-cluster/go-cluster/api"
 	"github.com/go-cluster/go-cluster/events"
+	"github.com/go-cluster/go-cluster/invariants/planted"
 )
 
 // Codes of failed steps.
@@ -77,6 +78,9 @@ func (w *worker) stepPrepare(ctx context.Context, m mandate, o order) (events.Re
 	in.Role = api.RoleStandby
 	var st Status
 	err := w.with(ctx, m, o.instance, func(ctx context.Context) (err error) {
+		if planted.PrepareStarts {
+			_, _ = w.a.cfg.Driver.Start(ctx, in)
+		}
 		st, err = w.a.cfg.Driver.Prepare(ctx, in)
 		return err
 	})
@@ -116,6 +120,9 @@ func (w *worker) launch(ctx context.Context, m mandate, in Instance) error {
 // stepStop ends the instance and keeps its data: as the last act of a source, or as its stepping down. Its position is empty:
 // what a process leaves is in its data directory, and no replica follows it.
 func (w *worker) stepStop(ctx context.Context, m mandate, o order) (events.Result, error) {
+	if planted.StepDownLies && o.step == events.StepStepDown {
+		return events.Result{}, nil
+	}
 	err := w.with(ctx, m, o.instance, func(ctx context.Context) error {
 		_, err := w.a.cfg.Driver.Stop(ctx, o.instance)
 		return err
@@ -124,7 +131,15 @@ func (w *worker) stepStop(ctx context.Context, m mandate, o order) (events.Resul
 }
 
 // stepPersist writes the granted epoch down, and with that refuses every lower one for ever.
-func (w *worker) stepPersist(_ context.Context, _ mandate, o order) (events.Result, error) {
+func (w *worker) stepPersist(ctx context.Context, m mandate, o order) (events.Result, error) {
+	if planted.EpochNotWritten && w.a.epochs.Highest(w.app) > 0 {
+		return events.Result{}, nil
+	}
+	if planted.EarlyStart {
+		in := w.equip(o.run)
+		in.Role, in.Epoch = api.RoleActive, o.epoch
+		_ = w.launch(ctx, m, in)
+	}
 	if err := w.a.epochs.Persist(w.app, o.epoch); err != nil {
 		if w.a.epochs.Highest(w.app) > o.epoch {
 			return events.Result{}, &stepError{codeStaleEpoch, err.Error()}
@@ -154,6 +169,9 @@ func (w *worker) stepActivate(ctx context.Context, m mandate, o order) (events.R
 }
 
 func (w *worker) activate(ctx context.Context, m mandate, o order) (Status, error) {
+	if planted.EpochNotWritten {
+		o.epoch = w.a.epochs.Highest(w.app)
+	}
 	l := o.leader
 	stale := func(why string) (Status, error) {
 		return Status{}, &stepError{codeStaleEpoch, fmt.Sprintf("activate %s under epoch %d: %s", o.instance, o.epoch, why)}

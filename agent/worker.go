@@ -18,6 +18,7 @@ const (
 	workerRetry   = time.Second // after something that should have worked
 	workerPatient = 15 * time.Second
 	resumeLongest = 30 * time.Second
+	workerLinger  = time.Minute // after the app's last instance or move here has ended
 )
 
 // errSuperseded ends what was under way for an order that is not open any more.
@@ -43,7 +44,8 @@ type worker struct {
 	told      map[uint64]bool
 	retries   map[string]retry // by instance
 	refreshed bool
-	why       string // why nothing is done, as logged last
+	vacant    time.Duration // on CLOCK_BOOTTIME: when the app last had anything here
+	why       string        // why nothing is done, as logged last
 }
 
 type acting struct {
@@ -134,7 +136,23 @@ func (w *worker) fold(m events.Message) {
 	if judged {
 		w.a.kick() // what the next lease says counts only when it has seen this
 	}
-	w.nudge()
+	if matters(m) {
+		w.nudge()
+	}
+}
+
+// matters says whether an event of the app or of the node can change what is to be done here. Labels, facts and drains of the node
+// are for the planner to act upon, and come to every worker.
+func matters(m events.Message) bool {
+	if m.Err != nil {
+		return true
+	}
+	switch m.Event.Data.(type) {
+	case *events.NodeLabelsUpdated, *events.NodeFactsUpdated, *events.NodeCordoned, *events.NodeUncordoned,
+		*events.DrainStarted, *events.DrainCompleted, *events.DrainFailed, *events.DrainCancelled:
+		return false
+	}
+	return true
 }
 
 // turn does one thing. It returns how long to wait for a change, 0 for not at all, and false when the worker is done for good.
@@ -166,10 +184,14 @@ func (w *worker) turn(ctx context.Context) (wait time.Duration, more bool) {
 	var err error
 	switch d.kind {
 	case deedNone:
-		if w.retire(m) {
+		wait := w.untilRetry()
+		switch left := w.lingers(m); {
+		case left == 0 && w.retire(m):
 			return 0, false
+		case left > 0:
+			wait = min(wait, left)
 		}
-		return w.untilRetry(), true
+		return wait, true
 	case deedPerform:
 		err = w.perform(ctx, m, d.order)
 	case deedReport:
@@ -225,7 +247,7 @@ func (w *worker) remember(inc string) error {
 		}
 	}
 	if to := v.isolation(); to != "" {
-		if err := w.a.hosted.Isolate(w.app, to); err != nil {
+		if err := w.a.hosted.Isolate(w.app, to, v.isolationImplied()); err != nil {
 			return err
 		}
 	}
@@ -238,6 +260,19 @@ func (w *worker) idle(why string, fields ...zap.Field) {
 		w.log.Info("idle: "+why, fields...)
 	}
 	w.why = why
+}
+
+// lingers returns how long the worker is still kept for an app that has nothing here: often it comes back, a rollout or a drain
+// later, and then its events need not be read again, nor the disk waited for.
+func (w *worker) lingers(m mandate) time.Duration {
+	w.mu.Lock()
+	concerns := w.view.concerns(m.inc)
+	w.mu.Unlock()
+	now := w.a.cfg.Clock.Boot()
+	if concerns || len(w.statuses()) > 0 {
+		w.vacant = now
+	}
+	return max(0, w.vacant+workerLinger-now)
 }
 
 // retire ends the worker when there is nothing here of the app, as far as it was woken up for.

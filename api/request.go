@@ -256,12 +256,20 @@ type EventListRequest struct {
 	Node        string        `json:"node,omitzero"`
 	Correlation string        `json:"correlation,omitzero"`
 	Wait        spec.Duration `json:"wait,omitzero"`
+	Places      bool          `json:"places,omitzero"` // also where and when each is stored
+}
+
+// Place is where and when an event is stored. With it a line can be verified as it stands in the log.
+type Place struct {
+	Subject string    `json:"subject"`
+	Stored  time.Time `json:"stored"`
 }
 
 // EventListReply has the events in log order; ask again from NextSeq.
 type EventListReply struct {
 	Events  []events.Event `json:"-"` // decoded by the client; on the wire in Lines
 	Lines   []RawLine      `json:"events"`
+	Places  []Place        `json:"places,omitempty"` // one for each line, when they were asked for
 	NextSeq uint64         `json:"next_seq"`
 	LastSeq uint64         `json:"last_seq"` // the log's end
 }

@@ -24,7 +24,7 @@ import (
 var travelling = []any{
 	Meta{}, DeclareRequest{}, DeclareReply{}, LabelRequest{}, LabelReply{}, Ack{}, NodeRequest{}, DrainRequest{}, DrainReply{}, ApplyRequest{}, ApplyReply{},
 	AppRequest{}, MoveRequest{}, EvacuateRequest{}, RebalanceRequest{}, RebalanceReply{}, MigrationRequest{}, PolicyRequest{}, FreezeRequest{}, ListRequest{},
-	StableRequest{}, StableReply{}, OrderRequest{}, OrderReply{}, EventListRequest{}, EventListReply{}, AuditListRequest{}, AuditListReply{},
+	StableRequest{}, StableReply{}, OrderRequest{}, OrderReply{}, EventListRequest{}, EventListReply{}, Place{}, AuditListRequest{}, AuditListReply{},
 	Load{}, NodeView{}, NodeDetail{}, AppView{}, AppDetail{}, InstanceView{}, MigrationView{}, MigrationDetail{}, StepView{}, PendingView{}, PreviewRequest{},
 	PreviewReply{}, PlannedMove{}, PolicyReply{}, AuditRecord{}, StepReport{}, Lease{}, InstanceHealth{}, FencedEpoch{}, Beat{}, LogsRequest{}, LogsReply{}, Error{},
 }

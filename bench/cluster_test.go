@@ -6,7 +6,6 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
-	"sync"
 	"testing"
 	"time"
 
@@ -32,8 +31,6 @@ type cluster struct {
 	base   *services.Base
 	events chan events.Event // everything stored, as a person watching sees it
 	seen   uint64            // sequence of the last one taken from there
-
-	background sync.WaitGroup
 }
 
 // newCluster starts one with as many nodes, each with what driver returns for its directory, and waits until all have joined.

@@ -16,6 +16,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/go-cluster/go-cluster/agent/watchdog"
 )
 
@@ -90,4 +92,14 @@ func (r *report) ratio(name string, samples, floor []time.Duration) {
 	}{{"p50", 0.5}, {"p99", 0.99}} {
 		r.add(name+"-"+q.name+"-x", float64(at(samples, q.q))/float64(at(floor, q.q)))
 	}
+}
+
+// cpuTime is what this process has used so far. Unlike time it does not depend on who else uses the machine.
+func cpuTime(tb testing.TB) time.Duration {
+	tb.Helper()
+	var u unix.Rusage
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
+		tb.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

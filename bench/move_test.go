@@ -55,18 +55,24 @@ func labelChange(tb testing.TB, mode spec.Mode, n int, again bool) (r report) {
 		floor.run()
 	}
 	var moves, floors []time.Duration
+	var cpu, floorCPU time.Duration
 	phases := map[string][]time.Duration{}
 	for range n {
 		last = move()
 		moves = append(moves, last.took)
+		cpu += last.cpu
 		for what, d := range last.seen {
 			phases[what] = append(phases[what], d)
 		}
+		before := cpuTime(tb)
 		floors = append(floors, floor.run())
+		floorCPU += cpuTime(tb) - before
 	}
 	r.quantiles("move", moves)
 	r.quantiles("floor", floors)
 	r.ratio("move", moves, floors)
+	r.add("cpu-ms", ms(cpu)/float64(n))
+	r.add("cpu-x", float64(cpu)/float64(floorCPU))
 	r.add("events", float64(last.events))
 	r.add("reports", float64(last.reports))
 	if testing.Verbose() {
@@ -80,7 +86,7 @@ func labelChange(tb testing.TB, mode spec.Mode, n int, again bool) (r report) {
 
 // movement is one move.
 type movement struct {
-	took            time.Duration
+	took, cpu       time.Duration            // cpu is that of everybody: server, services and agents
 	events, reports int                      // that it stored
 	seen            map[string]time.Duration // when each event was
 }
@@ -92,15 +98,34 @@ func (c *cluster) move(name string) (m movement) {
 	from := c.where(name)
 	other := map[string]string{"node-1": "node-2", "node-2": "node-1"}[from]
 	label := closed(name)
-	call[api.LabelReply](c.server, api.NodeLabel, api.LabelRequest{Meta: meta(), Node: other, Remove: []string{label}})
 	c.settle()
 	reports := c.stored(c.subjects.ReportsStream())
 	m.seen = map[string]time.Duration{}
+	spent := cpuTime(c.tb)
 	start := now()
-	c.background.Go(func() {
-		call[api.LabelReply](c.server, api.NodeLabel, api.LabelRequest{Meta: meta(), Node: from, Set: map[string]string{label: "1"}})
-	})
-	for e := range c.events {
+	answered := make(chan error, 1)
+	go func() {
+		_, err := transport.Call[api.LabelRequest, api.LabelReply](c.tb.Context(), c.nc, c.subjects, api.NodeLabel,
+			api.LabelRequest{Meta: meta(), Node: from, Set: map[string]string{label: "1"}})
+		answered <- err
+	}()
+	story := ""
+	late := time.NewTimer(time.Minute)
+	defer late.Stop()
+	for {
+		var e events.Event
+		select {
+		case e = <-c.events:
+			story += fmt.Sprintf("%d %s %s\n", e.Seq, e.Aggregate, e.Type)
+		case <-late.C:
+			c.tb.Fatalf("%s did not leave %s within a minute; since the label change:\n%s", name, from, story)
+		case err := <-answered:
+			if err != nil {
+				c.tb.Fatal(err)
+			}
+			answered = nil
+			continue
+		}
 		m.took = now().Sub(start)
 		m.events, c.seen = m.events+1, e.Seq
 		what := string(e.Type)
@@ -112,13 +137,15 @@ func (c *cluster) move(name string) (m movement) {
 		case *events.MigrationFailed:
 			c.tb.Fatalf("migration failed: %s", d.Detail)
 		case *events.MigrationCompleted:
-			c.background.Wait()
+			m.cpu = cpuTime(c.tb) - spent
 			m.reports = int(c.stored(c.subjects.ReportsStream()) - reports)
-			c.until(name+" runs", func(v *projections.Cluster) bool { return whole(v.Apps[name]) && v.Apps[name].SortedInstances()[0].Node == other })
+			c.until(name+" runs", func(v *projections.Cluster) bool {
+				return whole(v.Apps[name]) && v.Apps[name].SortedInstances()[0].Node == other
+			})
+			call[api.LabelReply](c.server, api.NodeLabel, api.LabelRequest{Meta: meta(), Node: from, Remove: []string{label}})
 			return m
 		}
 	}
-	return m
 }
 
 // settle forgets what was stored so far.

@@ -161,9 +161,10 @@ func (c *cluster) startNATS() {
 	c.spawn(p)
 	until(c.t, "NATS listens", limit, func() bool {
 		b, _ := os.ReadFile(p.log)
-		_, after, found := strings.Cut(string(b), natsReady)
-		c.url, _, found = strings.Cut(after, "\n")
-		return found
+		_, after, _ := strings.Cut(string(b), natsReady)
+		line, _, whole := strings.Cut(after, "\n")
+		c.url = line
+		return whole
 	})
 	u, err := url.Parse(c.url)
 	if err != nil {

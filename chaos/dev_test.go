@@ -22,7 +22,8 @@ func TestDevKilledDuringAMove(t *testing.T) {
 	if *all {
 		times = 20
 	}
-	const longest = 400 * time.Millisecond // about what a move takes here
+	const longest = 30 * time.Millisecond // after an event; a move takes some hundred here
+	hits := 0                             // kills that a move was under way at
 	random := dice("dev")
 	c := open(t, newDir(t))
 	home := filepath.Join(c.dir, "dev")
@@ -40,14 +41,18 @@ func TestDevKilledDuringAMove(t *testing.T) {
 	c.until("the sample apps run", limit, settled)
 
 	for i := range times {
-		app := []string{"counter", "web"}[random.IntN(2)]
+		mode := []string{"singleton", "pool"}[random.IntN(2)]
+		app := map[string]string{"singleton": "counter", "pool": "web"}[mode]
+		at := moments[mode][random.IntN(len(moments[mode]))]
 		after := time.Duration(random.Int64N(int64(longest)))
-		t.Logf("%d: %s moves, dev is killed %s later", i+1, app, after)
+		t.Logf("%d: %s moves, dev is killed %s after %s", i+1, app, after, at)
 		began := c.seq()
 		from := c.on(app)[0]
 		before := pids(c)
-		c.onEvent("placement.plan.admitted", app, func() {
+		var killed time.Time
+		c.onEvent(at, app, func() {
 			pass(t, after)
+			killed = time.Now()
 			_ = syscall.Kill(-dev.pid(), syscall.SIGKILL) // its group, without the apps: they have groups of their own
 			dev.note("killed")
 		})
@@ -79,8 +84,13 @@ func TestDevKilledDuringAMove(t *testing.T) {
 		now := pids(c)
 		moved := map[string]bool{}
 		for _, e := range c.stored(began) {
-			if d, ok := e.Data.(*events.MigrationStarted); ok {
+			switch d := e.Data.(type) {
+			case *events.MigrationStarted:
 				moved[d.Instance+"@"+d.FromNode], moved[d.Instance+"@"+d.ToNode] = true, true
+			case *events.MigrationCompleted, *events.MigrationFailed:
+				if e.Stored.After(killed) {
+					hits++
+				}
 			}
 		}
 		for id, pid := range orphans {
@@ -91,6 +101,10 @@ func TestDevKilledDuringAMove(t *testing.T) {
 		if t.Failed() {
 			t.FailNow()
 		}
+	}
+	t.Logf("%d of %d kills were in the middle of a move", hits, times)
+	if hits == 0 {
+		t.Error("no move was under way at any kill: this has shown nothing")
 	}
 }
 

@@ -7,6 +7,7 @@
 //	go test ./chaos                    # a sample with a fixed seed
 //	go test ./chaos -chaos.all -timeout 2h -parallel 2
 //	go test ./chaos -chaos.seed 7      # another sample
+//	go test ./chaos -chaos.race        # with the race detector in the binary
 //
 // A failed test prints the end of every process's log and the history of its cluster; -chaos.keep leaves its directory behind.
 package chaos

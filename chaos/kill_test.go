@@ -35,20 +35,22 @@ const (
 	long  = 2 * ttl // the lease is over
 )
 
+// moments has the events of a move after each of which somebody may die.
+var moments = map[string][]events.Type{
+	"singleton": {"placement.plan.admitted", "placement.migration.started", "placement.step.completed", "placement.leadership.granted",
+		"placement.leadership.activated"},
+	"pool": {"placement.plan.admitted", "placement.migration.started", "placement.step.completed"},
+}
+
 // rows is the whole table.
 func rows() (all []row) {
 	victims := append(slices.Clone(serviceNames), victimSource, victimTarget, victimApp, victimNATS)
-	moments := map[string][]events.Type{
-		"singleton": {"placement.plan.admitted", "placement.migration.started", "placement.step.completed", "placement.leadership.granted",
-			"placement.leadership.activated"},
-		"pool": {"placement.plan.admitted", "placement.migration.started", "placement.step.completed"},
-	}
 	for _, mode := range []string{"singleton", "pool"} {
 		for _, victim := range victims {
 			for _, at := range moments[mode] {
 				all = append(all, row{mode, victim, at, blink})
 				if victim == victimSource || victim == victimTarget || victim == victimNATS {
-					all = append(all, row{mode, victim, at, long})
+					all = append(all, row{mode, victim, at, 0}, row{mode, victim, at, long})
 				}
 			}
 		}

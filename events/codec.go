@@ -1,12 +1,15 @@
 package events
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"time"
 
 	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/go-cluster/go-cluster/invariants/planted"
 )
 
 // Bounds of an event on the wire. A decoder refuses more; an encoder never makes more.
@@ -35,41 +38,50 @@ func (e *MalformedError) Error() string {
 }
 
 // wire is the envelope as it travels. Field order is the order on the wire.
-type wire struct {
-	ID          string         `json:"id"`
-	TS          time.Time      `json:"ts"`
-	Category    string         `json:"category"`
-	Action      string         `json:"action"`
-	App         string         `json:"app,omitzero"`
-	Node        string         `json:"node,omitzero"`
-	V           int            `json:"v"`
-	Rev         uint64         `json:"rev"`
-	Actor       string         `json:"actor"`
-	Cause       string         `json:"cause,omitzero"`
-	Correlation string         `json:"correlation,omitzero"`
-	Prev        string         `json:"prev,omitzero"`
-	Stream      string         `json:"stream,omitzero"`
-	Data        jsontext.Value `json:"data"`
+type wire[Data any] struct {
+	ID          string    `json:"id"`
+	TS          time.Time `json:"ts"`
+	Category    string    `json:"category"`
+	Action      string    `json:"action"`
+	App         string    `json:"app,omitzero"`
+	Node        string    `json:"node,omitzero"`
+	V           int       `json:"v"`
+	Rev         uint64    `json:"rev"`
+	Actor       string    `json:"actor"`
+	Cause       string    `json:"cause,omitzero"`
+	Correlation string    `json:"correlation,omitzero"`
+	Prev        string    `json:"prev,omitzero"`
+	Stream      string    `json:"stream,omitzero"`
+	Data        Data      `json:"data"`
+}
+
+// payload reads the data of an event right into the struct of its type.
+type payload struct {
+	into any  // pointer to the struct
+	read bool // there was an object, and it fits
+}
+
+// UnmarshalJSONFrom implements json.UnmarshalerFrom.
+func (p *payload) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
+	p.read = dec.PeekKind() == '{'
+	return json.UnmarshalDecode(dec, p.into)
 }
 
 // encode returns the wire form of e. Equal events make equal bytes.
 func encode(e *Event) ([]byte, error) {
-	var data jsontext.Value
-	if u, ok := e.Data.(*Unknown); ok {
+	data := e.Data
+	if u, ok := data.(*Unknown); ok {
 		data = u.Raw
-	} else {
-		b, err := json.Marshal(e.Data, json.Deterministic(true))
-		if err != nil {
-			return nil, fmt.Errorf("encode %s: %w", e.Type, err)
-		}
-		data = b
 	}
-	b, err := json.Marshal(wire{
+	b, err := json.Marshal(wire[any]{
 		ID: e.ID, TS: e.TS.UTC().Truncate(tsPrecision), Category: e.Type.Category(), Action: e.Type.Action(), App: e.App, Node: e.Node,
 		V: e.V, Rev: e.Rev, Actor: e.Actor, Cause: e.Cause, Correlation: e.Correlation, Prev: e.Prev, Stream: e.Stream, Data: data,
-	})
+	}, json.Deterministic(true))
 	if err != nil {
 		return nil, fmt.Errorf("encode %s: %w", e.Type, err)
+	}
+	if planted.RawNewline {
+		b = bytes.ReplaceAll(b, []byte(`\n`), []byte("\n"))
 	}
 	if len(b) > MaxSize {
 		return nil, fmt.Errorf("encode %s: %d bytes, at most %d allowed", e.Type, len(b), MaxSize)
@@ -89,9 +101,12 @@ func Decode(subject string, seq uint64, stored time.Time, b []byte) (Event, erro
 	if err := CheckJSON(b, MaxSize, MaxDepth); err != nil {
 		return bad("%v", err)
 	}
-	var w wire
-	if err := json.Unmarshal(b, &w); err != nil {
-		return bad("%v", err)
+	r, known := registry[at.Type]
+	w, data := decodeOnce(b, r, known)
+	if data == nil {
+		if err := json.Unmarshal(b, &w); err != nil {
+			return bad("%v", err)
+		}
 	}
 	ts := w.TS.UTC()
 	if y := ts.Year(); y < 0 || y > 9999 {
@@ -107,12 +122,11 @@ func Decode(subject string, seq uint64, stored time.Time, b []byte) (Event, erro
 		return bad("type %s does not match the subject", e.Type)
 	case e.Rev == 0 || e.V < 1 || e.ID == "":
 		return bad("id, v and rev are required")
-	case w.Data.Kind() != '{':
+	case data == nil && w.Data.Kind() != '{':
 		return bad("data: want an object")
 	case e.ID != deriveID(e.Aggregate, e.Rev, e.Type, e.Cause, e.Target):
 		return bad("id %q is not the one derived from its content", e.ID)
 	}
-	r, known := registry[e.Type]
 	if !known {
 		e.Data = &Unknown{Raw: w.Data.Clone()}
 		return e, nil
@@ -123,12 +137,28 @@ func Decode(subject string, seq uint64, stored time.Time, b []byte) (Event, erro
 	if r.Aggregate != e.Aggregate.Kind {
 		return bad("%s belongs on a %s aggregate", e.Type, r.Aggregate)
 	}
-	data := r.make()
-	if err := json.Unmarshal(w.Data, data); err != nil {
-		return bad("data: %v", err)
+	if data == nil {
+		data = r.make()
+		if err := json.Unmarshal(w.Data, data); err != nil {
+			return bad("data: %v", err)
+		}
 	}
 	e.Data = data
 	return e, nil
+}
+
+// decodeOnce reads envelope and data in one go, which is how nearly all of a log is read. It returns no data for what does not fit:
+// Decode then reads the envelope by itself, and says what is wrong with which of the two.
+func decodeOnce(b []byte, r Row, known bool) (w wire[jsontext.Value], data any) {
+	if !known {
+		return w, nil
+	}
+	once := wire[payload]{Data: payload{into: r.make()}}
+	if err := json.Unmarshal(b, &once); err != nil || !once.Data.read {
+		return w, nil
+	}
+	return wire[jsontext.Value]{ID: once.ID, TS: once.TS, Category: once.Category, Action: once.Action, App: once.App, Node: once.Node, V: once.V,
+		Rev: once.Rev, Actor: once.Actor, Cause: once.Cause, Correlation: once.Correlation, Prev: once.Prev, Stream: once.Stream}, once.Data.into
 }
 
 // CheckJSON refuses what a decoder must not be bothered with: too large or too deeply nested input. Syntax, duplicate names and

@@ -3,7 +3,6 @@ package events
 import (
 	"crypto/sha256"
 	"encoding/hex"
-	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -41,6 +40,9 @@ func Cluster(name string) Aggregate { return Aggregate{KindCluster, name} }
 
 // Request returns the aggregate on which a service records what it refused.
 func Request(service string) Aggregate { return Aggregate{KindRequest, service} }
+
+// Audit returns the aggregate of an auditor's own facts.
+func Audit(service string) Aggregate { return Aggregate{KindAudit, service} }
 
 // Type is "<category>.<action>", three tokens: "placement.migration.started".
 type Type string
@@ -100,15 +102,22 @@ func deriveID(a Aggregate, rev uint64, t Type, cause, target string) string {
 
 // Derive makes a short stable id from its parts: 20 hexadecimal digits. The same parts always make the same id.
 func Derive(parts ...string) string {
-	h := sha256.New()
+	var space [256]byte
+	b := space[:0]
 	for _, p := range parts {
-		fmt.Fprintf(h, "%d:%s", len(p), p)
+		b = append(strconv.AppendInt(b, int64(len(p)), 10), ':')
+		b = append(b, p...)
 	}
-	return hex.EncodeToString(h.Sum(nil)[:10])
+	sum := sha256.Sum256(b)
+	return hex.EncodeToString(sum[:10])
 }
 
 // hashOf is the link of the hash chain.
 func hashOf(stored []byte) string {
+	const prefix = "sha256:"
 	s := sha256.Sum256(stored)
-	return "sha256:" + hex.EncodeToString(s[:])
+	var text [len(prefix) + 2*sha256.Size]byte
+	copy(text[:], prefix)
+	hex.Encode(text[len(prefix):], s[:])
+	return string(text[:])
 }

@@ -67,11 +67,6 @@ func (f *follower) run(ctx context.Context) (resume bool, err error) {
 	if err := f.voided(); err != nil {
 		return fail(err)
 	}
-	if f.subscribed {
-		if err := f.holds(ctx, f.seq, f.hash); err != nil {
-			return fail(err)
-		}
-	}
 	cons, err := f.js.OrderedConsumer(ctx, f.EventsStream(), jetstream.OrderedConsumerConfig{
 		FilterSubjects: f.filters, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: f.seq + 1,
 		MaxResetAttempts: 1, // without heed of ctx; more are made here

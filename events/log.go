@@ -9,6 +9,8 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/go-cluster/go-cluster/invariants/planted"
 )
 
 // Keys of a stream's metadata. The incarnation is a random id made when the stream is: a restored or re-created stream has
@@ -147,6 +149,13 @@ func (l *Log) compose(d Draft, head Head) (Event, []byte, error) {
 	}
 	if e.Correlation == "" {
 		e.Correlation = e.Cause
+	}
+	if planted.RevGap && t == "node.scheduling.uncordoned" {
+		e.Rev++
+		e.ID = deriveID(d.Aggregate, e.Rev, t, d.Cause, d.Target)
+	}
+	if planted.ChainCut && t == "node.scheduling.uncordoned" {
+		e.Prev = ""
 	}
 	raw, err := encode(&e)
 	if err != nil {

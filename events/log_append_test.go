@@ -70,6 +70,24 @@ func TestAppendMakesAChain(t *testing.T) {
 	})
 }
 
+// A clock that is finer than the wire, and of another zone, makes no event that differs from the stored one.
+func TestAppendReturnsTheStoredTime(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *site) {
+		_, js := s.open(nil)
+		fine := time.Date(2026, 1, 15, 11, 30, 0, 123456789, time.FixedZone("CET", 3600))
+		log, err := events.Open(t.Context(), js, s.Subjects, func() time.Time { return fine })
+		if err != nil {
+			t.Fatal(err)
+		}
+		e := mustAppend(t, log, cordon("node-1", "a"), events.Head{})
+		f := follow(t.Context(), log, 1)
+		defer func() { _ = f.stop() }()
+		if got := f.await(t, 1)[0].Event.TS; got != e.TS || got.Nanosecond() != 123456000 || got.Hour() != 10 {
+			t.Errorf("stored %s, returned %s", got, e.TS)
+		}
+	})
+}
+
 // nodeHead returns the end of a node's aggregate as a fold would.
 func nodeHead(t *testing.T, log *events.Log, node string) events.Head {
 	t.Helper()

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -136,6 +137,7 @@ func TestFollowOutlivesRestarts(t *testing.T) {
 		log, _ := s.open(nil)
 		f := follow(t.Context(), log, 1)
 		idle := follow(t.Context(), log, 1, log.Addressed("node-9"))
+		synctest.Wait() // both are subscribed; before that, an outage is an error
 		for round := range 3 {
 			writer, _ := s.open(nil)
 			fill(t, writer, 4, "node-1")
@@ -155,6 +157,18 @@ func TestFollowOutlivesRestarts(t *testing.T) {
 		mustAppend(t, writer, d, events.Head{})
 		idle.await(t, 1)
 		_, _ = f.stop(), idle.stop()
+	})
+}
+
+// A reader that never was subscribed says so, and whoever called it decides.
+func TestFollowThatCannotBegin(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *site) {
+		log, _ := s.open(nil)
+		s.stop()
+		err := log.Follow(t.Context(), 1, nil, func(events.Message) error { return nil })
+		if err == nil || errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "follow the log from 1") {
+			t.Errorf("got %v", err)
+		}
 	})
 }
 

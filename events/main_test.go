@@ -221,16 +221,16 @@ type tail struct {
 	msgs []events.Message
 	next chan struct{} // closed at the next message
 	stop func() error  // ends it and returns Follow's error
-	done chan struct{} // closed when Follow has returned
+	done chan struct{} // closed when Follow has returned err
+	err  error
 }
 
 func follow(ctx context.Context, log *events.Log, from uint64, filters ...string) *tail {
 	ctx, cancel := context.WithCancel(ctx)
 	f := &tail{next: make(chan struct{}), done: make(chan struct{})}
-	var err error
 	go func() {
 		defer close(f.done)
-		err = log.Follow(ctx, from, filters, func(m events.Message) error {
+		f.err = log.Follow(ctx, from, filters, func(m events.Message) error {
 			m.Raw = append([]byte(nil), m.Raw...)
 			f.mu.Lock()
 			defer f.mu.Unlock()
@@ -243,7 +243,7 @@ func follow(ctx context.Context, log *events.Log, from uint64, filters ...string
 	f.stop = func() error {
 		cancel()
 		<-f.done
-		return err
+		return f.err
 	}
 	return f
 }
@@ -262,6 +262,8 @@ func (f *tail) await(t *testing.T, n int) []events.Message {
 		}
 		select {
 		case <-next:
+		case <-f.done:
+			t.Fatalf("%d messages, want %d, and it has ended: %v", len(msgs), n, f.err)
 		case <-limit.C:
 			t.Fatalf("%d messages within two minutes, want %d", len(msgs), n)
 		}

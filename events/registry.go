@@ -75,6 +75,8 @@ var registry, typeOf = index(
 	row[RebalanceCompleted]("placement.rebalance.completed", KindCluster, Rebalancer, "Every proposed move has ended."),
 
 	row[RequestRefused]("placement.request.refused", KindRequest, "", "A well-formed command or report was refused."),
+
+	row[InvariantViolated]("audit.invariant.violated", KindAudit, Auditor, "The log breaks a law that always holds."),
 )
 
 func row[T any](t Type, agg Kind, writer, doc string) Row {

@@ -135,6 +135,7 @@ func samples() []sample {
 
 		{aggregate: Request(Planner), app: "convex", node: "node-3",
 			data: &RequestRefused{Request: "app.move", Code: "refused", Detail: "move convex: node-3 refused: label role=storage missing (has role=compute)", Rejections: sampleRejections}},
+		{aggregate: Audit(Auditor), data: &InvariantViolated{Invariant: "locks", Seq: 4711, Detail: "migration m-5f1d of convex-0 starts while m-5f1c is open"}},
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/go-cluster/go-cluster/events"
+	"github.com/go-cluster/go-cluster/invariants/planted"
 	"github.com/go-cluster/go-cluster/projections"
 	"github.com/go-cluster/go-cluster/spec"
 )
@@ -100,23 +101,23 @@ func openEvacuations(v *projections.Cluster) []*projections.Evacuation {
 	return out
 }
 
-// neighbours lists the apps on the node that the app may not share it with, in both directions.
+// neighbours lists the apps on the node that the app may not share it with, in both directions. Only apps that keep away from
+// others are looked at: a node may have thousands that do not.
 func neighbours(v *projections.Cluster, u *usage, a *projections.App, n *projections.Node) []events.Rejection {
 	var out []events.Rejection
-	for other := range u.apps[n.ID] {
-		o := v.Apps[other]
-		if other == a.Name || o == nil {
-			continue
-		}
-		switch {
-		case slices.Contains(a.Spec.AwayFromApp, other):
+	there := u.apps[n.ID]
+	for _, other := range a.Spec.AwayFromApp {
+		if other != a.Name && there[other] > 0 && v.Apps[other] != nil {
 			out = append(out, events.Rejection{Node: n.ID, Code: events.RuleAwayFrom, Detail: fmt.Sprintf("%s keeps away from %s, which is there", a.Name, other)})
-		case slices.Contains(o.Spec.AwayFromApp, a.Name):
+		}
+	}
+	for other := range u.wary[n.ID] {
+		if o := v.Apps[other]; other != a.Name && o != nil && slices.Contains(o.Spec.AwayFromApp, a.Name) && !slices.Contains(a.Spec.AwayFromApp, other) {
 			out = append(out, events.Rejection{Node: n.ID, Code: events.RuleAwayFrom, Detail: fmt.Sprintf("%s, which is there, keeps away from %s", other, a.Name)})
 		}
 	}
 	slices.SortFunc(out, func(x, y events.Rejection) int { return strings.Compare(x.Detail, y.Detail) })
-	return out
+	return slices.Compact(out) // a spec may name an app twice
 }
 
 // reject lists every rule by which the node cannot take a new instance of the app, nil when it can. u counts what is there.
@@ -131,7 +132,7 @@ func (d demands) reject(v *projections.Cluster, u *usage, n *projections.Node) [
 	}
 	switch {
 	case n.Draining():
-	case n.Cordoned:
+	case n.Cordoned && !planted.IgnoreCordon:
 		no(events.RuleCordoned, "cordoned")
 	}
 	out = append(out, orders(v, n)...)
@@ -156,6 +157,14 @@ func (d demands) reject(v *projections.Cluster, u *usage, n *projections.Node) [
 		}
 	}
 	return out
+}
+
+// rejectInPlace lists every rule by which an instance that is on the node cannot be restarted there. That puts nothing new on the
+// node, so that what the node was told of new work does not count. u counts what else is there.
+func (d demands) rejectInPlace(v *projections.Cluster, u *usage, n *projections.Node) []events.Rejection {
+	return slices.DeleteFunc(d.reject(v, u, n), func(r events.Rejection) bool {
+		return r.Code == events.RuleCordoned || r.Code == events.RuleDraining || r.Code == events.RuleEvacuated
+	})
 }
 
 // resting says until when automatic planning leaves the app off the node after a failure there.
@@ -219,13 +228,11 @@ func Judge(v *projections.Cluster, m *projections.Migration) []events.Rejection 
 	if n.Inc != m.ToInc {
 		no(m.To, events.RuleInc, "the agent there has joined anew since (%s, planned for %s)", n.Inc, m.ToInc)
 	}
-	for _, r := range demandsOf(a).reject(v, hostUsage(v, m.Migration, n), n) {
-		if m.Kind == events.KindInPlace && (r.Code == events.RuleCordoned || r.Code == events.RuleDraining || r.Code == events.RuleEvacuated) {
-			continue // it is there already: restarting it in place puts nothing new on the node
-		}
-		out = append(out, r)
+	refuse := demands.reject
+	if m.Kind == events.KindInPlace {
+		refuse = demands.rejectInPlace
 	}
-	return out
+	return append(out, refuse(demandsOf(a), v, hostUsage(v, m.Migration, n), n)...)
 }
 
 // SoftViolations counts the preferences of the app that its instances do not meet.

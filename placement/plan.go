@@ -1,6 +1,7 @@
 package placement
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -30,33 +31,8 @@ type Decision struct {
 	Refused []events.Rejection // every failing rule of every node that was not eligible
 }
 
-// Pending says why an app has nowhere to go.
-type Pending struct {
-	App      string
-	Instance string // the first such
-	Missing  int
-	Code     string
-	Reason   string
-	Refused  []events.Rejection
-	Nodes    int  // nodes looked at
-	Serving  bool // it still runs where it should not be
-}
-
 // Satisfied says that an app is no longer Pending.
 type Satisfied struct{ App, Node string }
-
-// Codes of Pending.
-const (
-	PendingNoNode       = "no_eligible_node"
-	PendingSurplus      = "surplus"
-	PendingConfirmation = "needs_confirmation"
-)
-
-// Request is a move that somebody asks for.
-type Request struct {
-	App, From, To string
-	Force         bool
-}
 
 type planner struct {
 	v        *projections.Cluster
@@ -226,14 +202,17 @@ func (p *planner) forced(a *projections.App) {
 		if in.State == "failed" && len(broken) == 0 && !n.Draining() {
 			// Nowhere else: the same node again once its back-off is over.
 			until, _, rests := resting(a, n.ID, p.now)
-			if !rests {
+			if no := p.rejectInPlace(a, n); len(no) > 0 {
+				refused = append(no, refused...)
+			} else if !rests {
 				m.To, m.ToInc = n.ID, n.Inc
 				p.decide(a, m, score(p.u, p.loads, a, n), refused)
 				continue
+			} else {
+				later = earliest(later, until)
+				refused = append(refused, events.Rejection{Node: n.ID, Code: events.RuleFailed,
+					Detail: fmt.Sprintf("failed there, tried again at %s: %s", until.UTC().Format(time.RFC3339), in.Detail)})
 			}
-			later = earliest(later, until)
-			refused = append(refused, events.Rejection{Node: n.ID, Code: events.RuleFailed,
-				Detail: fmt.Sprintf("failed there, tried again at %s: %s", until.UTC().Format(time.RFC3339), in.Detail)})
 		}
 		own := append(slices.Clone(broken), orders(p.v, n)...)
 		p.pend(a, in.ID, 1, append(own, refused...), later, true)
@@ -241,24 +220,6 @@ func (p *planner) forced(a *projections.App) {
 			p.decide(a, m, 0, refused) // nowhere to go: it is stopped, gracefully, its data kept
 		}
 	}
-}
-
-// onlyBusy says whether a node would do but for what changes by itself: moves under way free it or a silent node comes back.
-func onlyBusy(refused []events.Rejection) bool {
-	byNode := map[string]bool{}
-	for _, r := range refused {
-		wait := r.Code == events.RuleNotReady && strings.HasSuffix(r.Detail, projections.StatusSuspected)
-		if was, seen := byNode[r.Node]; seen {
-			wait = wait && was
-		}
-		byNode[r.Node] = wait
-	}
-	for _, waits := range byNode {
-		if waits {
-			return true
-		}
-	}
-	return false
 }
 
 // yields decides which of two apps that keep away from each other leaves: the one whose rules changed last, then the greater name.
@@ -373,16 +334,24 @@ func Stale(v *projections.Cluster, mv events.Proposal) bool {
 	return false
 }
 
-// roll replaces instances of an older generation, at most max_parallel of the app at once and only while the others are well.
+// roll replaces instances of an older generation, at most max_parallel of the app at once. One that serves is touched only while
+// nothing of the new generation fails: a definition that does not run takes no more than those down.
 func (p *planner) roll(a *projections.App) {
 	if a.Removed || p.frozen(events.ClassRepair) {
 		return
 	}
-	for _, in := range a.SortedInstances() {
-		if in.Generation == a.Generation || p.busy(a, in.ID) || in.State != "running" && in.State != "failed" && in.State != "starting" {
+	old := slices.DeleteFunc(a.SortedInstances(), func(in *projections.Instance) bool { return in.Generation == a.Generation })
+	slices.SortStableFunc(old, func(x, y *projections.Instance) int { // those that do not serve have nothing to lose
+		return cmp.Compare(bit(serves(x)), bit(serves(y)))
+	})
+	for _, in := range old {
+		if p.busy(a, in.ID) || in.State != "running" && in.State != "failed" && in.State != "starting" {
 			continue
 		}
 		if p.perApp[a.Name] >= max(a.Spec.Migration.MaxParallel, 1) {
+			return
+		}
+		if serves(in) && p.newOnesFail(a) {
 			return
 		}
 		n := p.v.Nodes[in.Node]
@@ -404,95 +373,46 @@ func (p *planner) roll(a *projections.App) {
 			p.plan.Wake = earliest(p.plan.Wake, until)
 			continue
 		}
+		if no := p.rejectInPlace(a, n); len(no) > 0 {
+			p.pend(a, in.ID, 1, append(no, refused...), time.Time{}, true)
+			continue
+		}
 		m.To, m.ToInc = n.ID, n.Inc // nowhere else to go: stop and start where it is
 		p.decide(a, m, 0, refused)
 	}
 }
 
-// One plans a single move that somebody asks for; it is refused with every rule that stands against it.
-func One(v *projections.Cluster, loads map[string]api.Load, now time.Time, r Request) (Decision, *api.Error) {
-	a := v.Apps[r.App]
-	if a == nil || !a.Exists() || a.Removed {
-		return Decision{}, api.Refuse(api.CodeNotFound, "move %s: no such app", r.App)
+func serves(in *projections.Instance) bool { return in.State == "running" && in.Healthy }
+
+func bit(b bool) int {
+	if b {
+		return 1
 	}
-	p := newPlanner(v, loads, now)
-	in, err := p.pick(a, r)
-	if err != nil {
-		return Decision{}, err
-	}
-	if r.To != "" && v.Nodes[r.To] == nil {
-		return Decision{}, api.Refuse(api.CodeNotFound, "move %s: no node %s", r.App, r.To)
-	}
-	m := events.Move{App: a.Name, Instance: in.ID, SpecRev: a.SpecRev, From: in.Node, FromInc: in.Inc, Reason: events.ReasonManual,
-		Trigger: events.TriggerManual, Class: events.ClassForced, Forced: r.Force}
-	if r.To == in.Node {
-		return Decision{Move: m}, nil // already there
-	}
-	if open := p.lock(a, in.ID); open != nil {
-		return Decision{}, api.Refuse(api.CodeRefused, "move %s: migration %s (%s → %s, %s) is open", r.App, open.Migration, or(open.From, "nowhere"), or(open.To, "nowhere"), open.Reason)
-	}
-	if why, frozen := v.Frozen[events.FreezeSafety]; frozen {
-		return Decision{}, api.Refuse(api.CodeRefused, "move %s: moves are frozen (safety: %s)", r.App, why)
-	}
-	for _, source := range sortedKeys(v.Frozen) {
-		if !r.Force {
-			return Decision{}, api.Refuse(api.CodeRefused, "move %s: moves are frozen (%s: %s); --force overrides", r.App, source, v.Frozen[source])
-		}
-	}
-	if r.To == "" {
-		best, refused, _ := p.target(a, in.Node)
-		if best == nil {
-			e := api.Refuse(api.CodeRefused, "move %s from %s: no other node can take it", r.App, in.Node)
-			e.Rejections = refused
-			return Decision{}, e
-		}
-		m.To, m.ToInc = best.node.ID, best.node.Inc
-		return Decision{Move: m, Score: best.score, Refused: refused}, nil
-	}
-	n := v.Nodes[r.To]
-	if refused := p.demands(a).reject(v, p.u, n); len(refused) > 0 {
-		e := api.Refuse(api.CodeRefused, "move %s: %s refused: %s", r.App, n.ID, details(refused))
-		e.Rejections = refused
-		return Decision{}, e
-	}
-	m.To, m.ToInc = n.ID, n.Inc
-	return Decision{Move: m, Score: score(p.u, loads, a, n)}, nil
+	return 0
 }
 
-// pick finds the instance that a request means.
-func (p *planner) pick(a *projections.App, r Request) (*projections.Instance, *api.Error) {
-	ins := a.SortedInstances()
-	if r.From == "" {
-		switch len(ins) {
-		case 0:
-			return nil, api.Refuse(api.CodeRefused, "move %s: it runs nowhere", r.App)
-		case 1:
-			return ins[0], nil
-		}
-		return nil, api.Refuse(api.CodeInvalid, "move %s: it has %d instances, say which with --from (on %s)", r.App, len(ins), nodesOf(ins))
-	}
-	if p.v.Nodes[r.From] == nil {
-		return nil, api.Refuse(api.CodeNotFound, "move %s: no node %s", r.App, r.From)
-	}
-	for _, in := range ins {
-		if in.Node == r.From {
-			return in, nil
+// newOnesFail says whether something of the app's newest generation does not run as it should: an instance that has arrived and is
+// not well, or a node where it failed and that still rests. Failures of earlier generations are forgotten when a new one begins.
+func (p *planner) newOnesFail(a *projections.App) bool {
+	for _, in := range a.Instances {
+		if in.Generation == a.Generation && !serves(in) && p.lock(a, in.ID) == nil {
+			return true
 		}
 	}
-	for _, in := range ins { // repeating a move that is done is no error
-		if r.To != "" && in.Node == r.To {
-			return in, nil
+	fails := false
+	for node := range a.Backoff {
+		if until, _, rests := resting(a, node, p.now); rests {
+			p.plan.Wake, fails = earliest(p.plan.Wake, until), true
 		}
 	}
-	return nil, api.Refuse(api.CodeRefused, "move %s: no instance on %s (on %s)", r.App, r.From, or(nodesOf(ins), "no node"))
+	return fails
 }
 
-func nodesOf(ins []*projections.Instance) string {
-	var s []string
-	for _, in := range ins {
-		s = append(s, in.Node)
-	}
-	return strings.Join(s, ", ")
+// rejectInPlace lists every rule by which an instance of the app that is on the node cannot be restarted there.
+func (p *planner) rejectInPlace(a *projections.App, n *projections.Node) []events.Rejection {
+	p.u.remove(a, n.ID)
+	defer p.u.add(a, n.ID)
+	return p.demands(a).rejectInPlace(p.v, p.u, n)
 }
 
 // lock returns the open migration that stands in the way of another of the same object.
@@ -524,88 +444,49 @@ func (p *planner) decide(a *projections.App, m events.Move, points int64, refuse
 	}
 }
 
-func (p *planner) pend(a *projections.App, instance string, missing int, refused []events.Rejection, later time.Time, serving bool) {
-	p.plan.Wake = earliest(p.plan.Wake, later)
-	if was := p.pending[a.Name]; was != nil {
-		was.Missing += missing
-		return
-	}
-	pd := &Pending{App: a.Name, Instance: instance, Missing: missing, Code: PendingNoNode, Refused: refused, Nodes: len(p.v.Nodes), Serving: serving}
-	switch {
-	case len(p.v.Nodes) == 0:
-		pd.Reason = "there are no nodes"
-	case allOccupied(refused):
-		pd.Code = PendingSurplus
-		pd.Reason = fmt.Sprintf("%d more wanted than there are eligible nodes", missing)
-	default:
-		pd.Reason = fmt.Sprintf("none of %d nodes can take %s: %s", countNodes(p.v), instance, summary(refused))
-	}
-	p.pending[a.Name] = pd
-}
-
-func countNodes(v *projections.Cluster) int {
-	count := 0
-	for _, n := range v.Nodes {
-		if n.Status != projections.StatusLeft {
-			count++
+func (p *planner) finish(apps []*projections.App) Plan {
+	for _, a := range apps {
+		pd := p.pending[a.Name]
+		if pd != nil {
+			p.plan.Pending = append(p.plan.Pending, *pd)
+		} else if a.Pending != nil && len(missingSlots(a)) == 0 && !p.stays(a) {
+			// What this plan places is not admitted yet, and may never be: the plan after it says that it is satisfied.
+			p.plan.Satisfied = append(p.plan.Satisfied, Satisfied{App: a.Name, Node: placeOf(a)})
 		}
 	}
-	return count
+	return p.plan
 }
 
-// allOccupied says whether every node that the rules allow has an instance already.
-func allOccupied(refused []events.Rejection) bool {
-	only := map[string]bool{}
-	for _, r := range refused {
-		if _, seen := only[r.Node]; !seen {
-			only[r.Node] = true
+// stays says whether an instance of the app is where it should not be and no move takes it elsewhere: it is being restarted there,
+// or stopped for want of a place.
+func (p *planner) stays(a *projections.App) bool {
+	for _, in := range a.Instances {
+		if m := p.lock(a, in.ID); m != nil && m.Kind == events.KindStop {
+			return true
 		}
-		only[r.Node] = only[r.Node] && r.Code == events.RuleOccupied
-	}
-	for _, yes := range only {
-		if yes {
+		n := p.v.Nodes[in.Node]
+		if n == nil || len(p.demands(a).rules(n)) == 0 && len(orders(p.v, n)) == 0 {
+			continue
+		}
+		if m := p.lock(a, in.ID); m != nil && m.From == m.To || m == nil && p.deciding[in.ID] && p.placed[a.Name] == in.Node {
 			return true
 		}
 	}
 	return false
 }
 
-// summary counts the nodes by rule: "2 label, 1 cordoned".
-func summary(refused []events.Rejection) string {
-	nodes := map[string]map[string]bool{}
-	for _, r := range refused {
-		if nodes[r.Code] == nil {
-			nodes[r.Code] = map[string]bool{}
-		}
-		nodes[r.Code][r.Node] = true
+// placeOf names the node that the app's newest move goes to, or its first instance is on.
+func placeOf(a *projections.App) string {
+	node, newest := "", uint64(0)
+	for _, in := range a.SortedInstances() {
+		node = or(node, in.Node)
 	}
-	var parts []string
-	for _, code := range sortedKeys(nodes) {
-		parts = append(parts, fmt.Sprintf("%d %s", len(nodes[code]), code))
-	}
-	return strings.Join(parts, ", ")
-}
-
-func (p *planner) finish(apps []*projections.App) Plan {
-	for _, a := range apps {
-		pd := p.pending[a.Name]
-		if pd != nil {
-			p.plan.Pending = append(p.plan.Pending, *pd)
-		} else if a.Pending != nil && len(missingSlots(a)) == countDecided(p, a) {
-			p.plan.Satisfied = append(p.plan.Satisfied, Satisfied{App: a.Name, Node: p.placed[a.Name]})
+	for _, m := range a.SortedOpen() {
+		if m.To != "" && m.Admitted.Seq > newest {
+			node, newest = m.To, m.Admitted.Seq
 		}
 	}
-	return p.plan
-}
-
-func countDecided(p *planner, a *projections.App) int {
-	count := 0
-	for _, id := range missingSlots(a) {
-		if p.deciding[id] {
-			count++
-		}
-	}
-	return count
+	return node
 }
 
 // missingSlots lists the instances that should exist and neither do nor are on their way, lowest slot first.
@@ -641,11 +522,4 @@ func earliest(a, b time.Time) time.Time {
 		return b
 	}
 	return a
-}
-
-func or(s, other string) string {
-	if s == "" {
-		return other
-	}
-	return s
 }

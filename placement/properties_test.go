@@ -23,9 +23,7 @@ func drawScene(t *rapid.T) *scene {
 	label := rapid.SampledFrom([]string{"role=a", "role=b", "zone=x", "zone=y"})
 	for i := range nodes {
 		f := []string{"node", fmt.Sprintf("n%d", i)}
-		for _, l := range rapid.SliceOfNDistinct(label, 0, 2, func(l string) string { return l[:4] }).Draw(t, "labels") {
-			f = append(f, l)
-		}
+		f = append(f, rapid.SliceOfNDistinct(label, 0, 2, func(l string) string { return l[:4] }).Draw(t, "labels")...)
 		must(t, s.do(f))
 	}
 	apps := rapid.IntRange(1, 6).Draw(t, "apps")

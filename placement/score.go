@@ -14,6 +14,7 @@ const (
 	scorePreference = 4
 	scoreInstance   = 100
 	scoreLoad       = 50 // of a fully loaded node
+	scoreFailed     = 1_000_000
 )
 
 // score says how good a node is for the app among those that can take it; more is better.

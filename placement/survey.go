@@ -40,7 +40,9 @@ func (p *planner) judge(d demands, n *projections.Node) surveyed {
 		return surveyed{candidate: candidate{node: n}, until: until, refused: []events.Rejection{{Node: n.ID, Code: events.RuleFailed,
 			Detail: fmt.Sprintf("failed there, tried again at %s: %s", until.UTC().Format(time.RFC3339), detail)}}}
 	}
-	return surveyed{candidate: candidate{n, score(p.u, p.loads, d.app, n)}}
+	points := score(p.u, p.loads, d.app, n)
+	points -= scoreFailed * int64(min(d.app.FailedLately(n.ID, p.now), 10)) // rested, and tried only after those that never failed
+	return surveyed{candidate: candidate{n, points}}
 }
 
 // taken judges anew what an instance of the app that was sent to the node changes: that node, and those of its host.

@@ -4,6 +4,7 @@ import (
 	"strconv"
 
 	"github.com/go-cluster/go-cluster/events"
+	"github.com/go-cluster/go-cluster/invariants/planted"
 	"github.com/go-cluster/go-cluster/projections"
 	"github.com/go-cluster/go-cluster/spec"
 )
@@ -12,6 +13,7 @@ import (
 // order in which moves end is possible.
 type usage struct {
 	apps  map[string]map[string]int    // node → app → instances
+	wary  map[string]map[string]int    // the same, of the apps alone that keep away from others
 	count map[string]int               // node → instances
 	cpu   map[string]spec.CPU          // node → taken
 	mem   map[string]spec.Bytes        // node → taken
@@ -30,7 +32,7 @@ func hostUsage(v *projections.Cluster, skip string, n *projections.Node) *usage 
 }
 
 func countUsage(v *projections.Cluster, skip string, counted func(*projections.Node) bool) *usage {
-	u := &usage{apps: map[string]map[string]int{}, count: map[string]int{}, cpu: map[string]spec.CPU{}, mem: map[string]spec.Bytes{},
+	u := &usage{apps: map[string]map[string]int{}, wary: map[string]map[string]int{}, count: map[string]int{}, cpu: map[string]spec.CPU{}, mem: map[string]spec.Bytes{},
 		ports: map[string]map[string]string{}, addr: map[string]string{}}
 	for id, n := range v.Nodes {
 		if counted(n) {
@@ -50,7 +52,7 @@ func countUsage(v *projections.Cluster, skip string, counted func(*projections.N
 			}
 		}
 		for _, m := range a.Open {
-			if m.Migration == skip {
+			if m.Migration == skip || planted.ForgetInFlight {
 				continue
 			}
 			in := a.Instances[m.Instance]
@@ -74,6 +76,12 @@ func (u *usage) add(a *projections.App, node string) {
 		u.apps[node] = map[string]int{}
 	}
 	u.apps[node][a.Name]++
+	if len(a.Spec.AwayFromApp) > 0 {
+		if u.wary[node] == nil {
+			u.wary[node] = map[string]int{}
+		}
+		u.wary[node][a.Name]++
+	}
 	u.count[node]++
 	u.cpu[node] += a.Spec.Resources.CPU
 	u.mem[node] += a.Spec.Resources.Memory
@@ -83,6 +91,26 @@ func (u *usage) add(a *projections.App, node string) {
 				u.ports[host] = map[string]string{}
 			}
 			u.ports[host][strconv.Itoa(p)] = a.Name
+		}
+	}
+}
+
+// remove takes back what add counted.
+func (u *usage) remove(a *projections.App, node string) {
+	host, counted := u.addr[node]
+	if !counted {
+		return
+	}
+	if u.apps[node][a.Name]--; u.apps[node][a.Name] == 0 {
+		delete(u.apps[node], a.Name)
+		delete(u.wary[node], a.Name)
+	}
+	u.count[node]--
+	u.cpu[node] -= a.Spec.Resources.CPU
+	u.mem[node] -= a.Spec.Resources.Memory
+	for _, p := range a.Spec.Ports {
+		if port := strconv.Itoa(p); u.ports[host][port] == a.Name {
+			delete(u.ports[host], port)
 		}
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/go-cluster/go-cluster/events"
+	"github.com/go-cluster/go-cluster/invariants/planted"
 )
 
 // Apply folds one stored message. It is total: every event of a known type is handled or deliberately ignored, an unknown type
@@ -38,7 +39,7 @@ func (c *Cluster) Apply(m events.Message) {
 		c.applyCluster(e)
 	}
 	switch e.Data.(type) {
-	case *events.StepCompleted, *events.StepRequested, *events.LeadershipActivated, *events.RequestRefused, *events.MigrationStarted:
+	case *events.StepCompleted, *events.StepRequested, *events.LeadershipActivated, *events.RequestRefused, *events.MigrationStarted, *events.InvariantViolated:
 	default:
 		c.Planned = e.Seq
 	}
@@ -109,6 +110,9 @@ func (c *Cluster) applyNode(e *events.Event) {
 	case *events.NodeSuspected:
 		if n.Inc == d.Inc && n.Status == StatusReady {
 			n.Status, n.Suspected = StatusSuspected, causeOf(e)
+			if planted.SuspectedIsLost {
+				c.loseIncarnation(e, &events.NodeLost{Node: d.Node, Inc: d.Inc})
+			}
 		}
 	case *events.NodeLost:
 		if n.Inc == d.Inc {
@@ -279,6 +283,14 @@ const (
 	backoffMost   = 10 * time.Minute
 	backoffForget = 30 * time.Minute
 )
+
+// FailedLately returns how often the app has failed on a node, 0 once that is forgotten.
+func (a *App) FailedLately(node string, now time.Time) int {
+	if b := a.Backoff[node]; now.Sub(b.Last) <= backoffForget {
+		return b.Failures
+	}
+	return 0
+}
 
 func (a *App) backOff(node string, at time.Time, detail string) {
 	b := a.Backoff[node]

@@ -57,13 +57,18 @@ func (c *Cluster) applyMigration(a *App, e *events.Event) {
 			}
 			m.note(e, "grant", d.Node, back)
 			m.Granted = d.Epoch
+			wasCommitted := m.Committed
 			m.Committed = m.Committed || !d.Undo
 			m.Undoing = d.Undo
 			m.order(e, d.Next)
 			in := a.place(m.Instance, d.Node, d.Inc, e)
 			in.Role, in.State, in.Healthy = "active", "starting", false
-			if !d.Undo {
+			switch {
+			case !d.Undo:
+				m.Was = Definition{in.SpecRev, in.Generation}
 				in.Generation, in.SpecRev = m.Generation, m.SpecRev
+			case wasCommitted:
+				in.Generation, in.SpecRev = m.Was.Generation, m.Was.SpecRev
 			}
 		}
 	case *events.LeadershipActivated:

@@ -209,6 +209,7 @@ type Migration struct {
 	GapOpened  bool // step-down was ordered: undo needs a grant
 	Committed  bool // granted to the target, or the target of a pool move serves
 	Granted    uint64
+	Was        Definition     // what the instance ran before the commit: the way back returns to it
 	Result     *events.Result // of the target
 
 	Cancel  *events.CancelRequested
@@ -222,6 +223,9 @@ type Migration struct {
 	Detail  string
 	Left    string
 }
+
+// Definition names what an instance runs.
+type Definition struct{ SpecRev, Generation uint64 }
 
 // Ended says whether the migration is over.
 func (m *Migration) Ended() bool {

@@ -515,3 +515,23 @@ func TestStrayMigrationEvents(t *testing.T) {
 		t.Errorf("open %v, back-off %v, migrations %v", s.app().Open, s.app().Backoff, s.c.Migrations)
 	}
 }
+
+// An undone move leaves the instance what it was: the program of before, not the one that the target was to run.
+func TestUndoneMoveKeepsTheGeneration(t *testing.T) {
+	s := newStory(t, spec.Singleton, "")
+	s.placed("n1")
+	s.on(&events.AppApplied{Spec: s.app().Spec, SpecRev: 2, Generation: 2})
+	s.begin("m1", "n1", "n2", order(events.StepStepDown, "n1"))
+	m := s.c.Migrations["m1"]
+	m.SpecRev, m.Generation = 2, 2 // as its admission and start say
+	s.grant(2, "n2", false)
+	if in := s.app().Instances["db-0"]; in.Generation != 2 || in.SpecRev != 2 {
+		t.Errorf("granted: generation %d, spec %d, want 2 and 2", in.Generation, in.SpecRev)
+	}
+	s.grant(3, "n1", true)
+	s.activated(3, "n1")
+	s.failed("step_failed", events.LeftAtSource, "n2")
+	if in := s.app().Instances["db-0"]; in.Generation != 1 || in.SpecRev != 1 {
+		t.Errorf("back at the source: generation %d, spec %d, want 1 and 1", in.Generation, in.SpecRev)
+	}
+}

@@ -84,7 +84,7 @@ func payloads() []any {
 		new(events.StepCompleted), new(events.StepFailed), new(events.StepTimedOut), new(events.LeadershipGranted), new(events.LeadershipActivated),
 		new(events.LeadershipReleased), new(events.InstanceUnhealthy), new(events.InstanceHealthy), new(events.InstanceFailed), new(events.InstanceStopped),
 		new(events.PlanAdmitted), new(events.EvacuationStarted), new(events.EvacuationCompleted), new(events.PolicyUpdated), new(events.MovesFrozen),
-		new(events.MovesUnfrozen), new(events.RebalanceTriggered), new(events.RebalanceCompleted), new(events.RequestRefused),
+		new(events.MovesUnfrozen), new(events.RebalanceTriggered), new(events.RebalanceCompleted), new(events.RequestRefused), new(events.InvariantViolated),
 	}
 }
 
@@ -209,6 +209,8 @@ func aggregateFor(t *rapid.T, typ events.Type) events.Aggregate {
 			return events.Cluster("test")
 		case events.KindRequest:
 			return events.Request("planner")
+		case events.KindAudit:
+			return events.Audit("auditor")
 		}
 	}
 	t.Fatalf("%s is on no aggregate", typ)
@@ -321,7 +323,10 @@ func TestBrokenChainsAreQuarantined(t *testing.T) {
 	other := b.write(t, events.Node("n2"), "3", &events.NodeCordoned{Node: "n2"})
 	forged := two
 	forged.Event.Prev = "sha256:0000"
+	skipped := two // its predecessor is right, its number is not
+	skipped.Event.Rev = 3
 	for name, log := range map[string][]events.Message{
+		"a number left out":  {one, skipped, other},
 		"left out":           {two, other},
 		"twice":              {one, one, other},
 		"another before it":  {one, forged, other},

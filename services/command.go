@@ -10,6 +10,7 @@ import (
 
 	"github.com/go-cluster/go-cluster/api"
 	"github.com/go-cluster/go-cluster/events"
+	"github.com/go-cluster/go-cluster/invariants/planted"
 	"github.com/go-cluster/go-cluster/projections"
 	"github.com/go-cluster/go-cluster/transport"
 )
@@ -26,7 +27,7 @@ func (c *Core) Command(ctx context.Context, r *transport.Request, pure func(v *p
 	)
 	e, err := c.Decide(ctx, func(v *projections.Cluster) (*events.Draft, error) {
 		// Looked at with the state that is decided on: the same command may be under way at another replica.
-		if known, again = v.Commands[r.Meta.ID]; again {
+		if known, again = v.Commands[r.Meta.ID]; again && !planted.DuplicateCommand {
 			return nil, nil
 		}
 		d, err := pure(v)

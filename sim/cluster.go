@@ -7,6 +7,7 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -74,6 +75,9 @@ func Run(t *testing.T, nodes map[string]map[string]string, f func(c *Cluster)) {
 		c.Programs = newPrograms(c.Boot)
 		c.up()
 		defer c.down()
+		watched, unwatch := context.WithCancel(context.Background())
+		defer unwatch()
+		go c.guard(watched)
 		c.StartServices("s1")
 		for _, id := range slices.Sorted(maps.Keys(nodes)) {
 			c.StartNode(id, nodes[id], "boot")
@@ -92,6 +96,13 @@ func Run(t *testing.T, nodes map[string]map[string]string, f func(c *Cluster)) {
 	})
 }
 
+// nats is where connections go.
+func (c *Cluster) nats() nats.InProcessConnProvider {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.server
+}
+
 // Boot is the bubble's CLOCK_BOOTTIME.
 func (c *Cluster) Boot() time.Duration { return time.Since(c.start) + time.Hour }
 
@@ -103,7 +114,7 @@ func (c *Cluster) up() {
 	if c.Subjects, err = events.NewSubjects("sim"); err != nil {
 		c.T.Fatal(err)
 	}
-	if c.NC, err = transport.Connect(transport.ConnectOptions{Name: "cli", InProcess: c.server}); err != nil {
+	if c.NC, err = newLink(c.nats).dial("cli"); err != nil {
 		c.T.Fatal(err)
 	}
 	if c.JS, err = jetstream.New(c.NC); err != nil {
@@ -133,9 +144,23 @@ func (c *Cluster) fail(err error) {
 	c.failures = append(c.failures, err)
 }
 
+// StopNATS ends the server, with every connection.
+func (c *Cluster) StopNATS() { c.server.Shutdown() }
+
+// StartNATS starts it again on the same store.
+func (c *Cluster) StartNATS() {
+	server, err := embedded.Start(embedded.Options{StoreDir: filepath.Join(c.dir, "nats")})
+	if err != nil {
+		c.T.Fatal(err)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.server = server
+}
+
 // StartServices starts a process with all five services.
 func (c *Cluster) StartServices(id string) {
-	link := newLink(c.server)
+	link := newLink(c.nats)
 	nc, err := link.dial(id)
 	if err != nil {
 		c.T.Fatal(err)
@@ -174,7 +199,7 @@ func (c *Cluster) KillServices(id string) { c.kill(c.replicas, id) }
 
 // StartNode starts a node's agent in the given boot of its machine.
 func (c *Cluster) StartNode(id string, labels map[string]string, boot string) {
-	link := newLink(c.server)
+	link := newLink(c.nats)
 	nc, err := link.dial(id)
 	if err != nil {
 		c.T.Fatal(err)
@@ -355,25 +380,83 @@ func (c *Cluster) Log() []events.Event {
 
 // Story returns the log as lines, for the message of a failure.
 func (c *Cluster) Story() string {
-	s := ""
+	var s strings.Builder
 	for _, e := range c.Log() {
-		s += fmt.Sprintf("%4d %8s %s %s", e.Seq, e.Stored.Sub(c.start).Truncate(time.Millisecond), e.Aggregate, e.Type)
-		switch d := e.Data.(type) {
-		case *events.MigrationFailed:
-			s += " " + d.Code + ": " + d.Detail
-		case *events.StepFailed:
-			s += " " + string(d.Step) + ": " + d.Detail
-		case *events.StepCompleted:
-			s += " " + string(d.Step)
-		case *events.RequestRefused:
-			s += " " + d.Detail
-		case *events.PlacementInvalid:
-			s += " " + d.Reason
+		s.WriteString(c.line(e) + "\n")
+	}
+	return s.String()
+}
+
+// line is one event of a story.
+func (c *Cluster) line(e events.Event) string {
+	s := fmt.Sprintf("%4d %10s %s %s", e.Seq, e.Stored.Sub(c.start).Truncate(time.Millisecond), e.Aggregate, e.Type)
+	switch d := e.Data.(type) {
+	case *events.PlanAdmitted:
+		for _, m := range d.Moves {
+			s += fmt.Sprintf(" [%s %s→%s %s: %s]", m.Instance, m.From, m.To, m.Reason, m.Why)
 		}
-		if e.Target != "" {
-			s += " → " + e.Target
-		}
-		s += "\n"
+	case *events.MigrationStarted:
+		s += fmt.Sprintf(" %s %s→%s", d.Instance, d.FromNode, d.ToNode)
+	case *events.MigrationCompleted:
+		s += " " + d.Instance
+	case *events.MigrationFailed:
+		s += fmt.Sprintf(" %s %s: %s; left: %s", d.Instance, d.Code, d.Detail, d.Left)
+	case *events.StepRequested:
+		s += fmt.Sprintf(" %s on %s: %s", d.Next.Step, d.Next.Node, d.Why)
+	case *events.StepFailed:
+		s += " " + d.Instance + " " + string(d.Step) + ": " + d.Detail
+	case *events.StepTimedOut:
+		s += " " + d.Instance + " " + string(d.Step) + " on " + d.Node
+	case *events.StepCompleted:
+		s += " " + d.Instance + " " + string(d.Step)
+	case *events.LeadershipGranted:
+		s += fmt.Sprintf(" epoch %d undo %t", d.Epoch, d.Undo)
+	case *events.LeadershipReleased:
+		s += fmt.Sprintf(" epoch %d on %s, %s", d.Epoch, d.Node, d.Why)
+	case *events.RequestRefused:
+		s += " " + d.Detail
+	case *events.CancelRequested:
+		s += " " + d.Instance + " " + d.Why
+	case *events.PlacementInvalid:
+		s += " " + d.Reason
+	case *events.InstanceFailed:
+		s += " " + d.Instance + " on " + d.Node + ": " + d.Detail
+	case *events.InstanceStopped:
+		s += " " + d.Instance + " on " + d.Node + ": " + d.Detail
+	case *events.InstanceUnhealthy:
+		s += " " + d.Instance + " on " + d.Node + ": " + d.Detail
+	case *events.NodeLost:
+		s += " " + d.Reason
+	case *events.NodeLabelsUpdated:
+		s += fmt.Sprintf(" %v", d.After)
+	}
+	if e.Target != "" {
+		s += " ⇒ " + e.Target
 	}
 	return s
+}
+
+// guard ends the whole test with the story when events are stored as fast as somebody can: time would stand still for ever.
+func (c *Cluster) guard(ctx context.Context) {
+	const most = 400 // within a second
+	log, err := events.Open(ctx, c.JS, c.Subjects, time.Now)
+	if err != nil {
+		c.fail(err)
+		return
+	}
+	var last []events.Event
+	_ = log.Follow(ctx, 1, nil, func(m events.Message) error {
+		if last = append(last, m.Event); len(last) <= most {
+			return nil
+		}
+		if m.Event.Stored.Sub(last[0].Stored) < time.Second {
+			s := ""
+			for _, e := range last[most-80:] {
+				s += c.line(e) + "\n"
+			}
+			panic("events without end:\n" + s)
+		}
+		last = last[1:]
+		return nil
+	})
 }

@@ -20,6 +20,8 @@ type runner struct {
 	began   time.Time
 	asking  sync.WaitGroup
 	down    map[string]bool // nodes whose machine is off
+	silent  bool            // NATS is stopped
+	later   []func()        // processes to start when it is back
 	mu      sync.Mutex
 	program map[string]Behaviour // node/app →
 }
@@ -144,7 +146,10 @@ func (r *runner) killAgent(node string, hard bool) {
 }
 
 func (r *runner) startAgent(node string) {
-	if r.c.nodes[node] == nil {
+	switch {
+	case r.silent:
+		r.later = append(r.later, func() { r.startAgent(node) })
+	case r.c.nodes[node] == nil:
 		r.c.RestartAgent(node)
 		delete(r.down, node)
 	}
@@ -155,27 +160,39 @@ func (r *runner) crash(node string) {
 	r.down[node] = true
 }
 
-func (r *runner) cut(node string) {
-	if p := r.c.nodes[node]; p != nil {
+func (r *runner) disturb(p *process, how disturbance) {
+	switch {
+	case p == nil:
+	case how == cut:
 		p.link.Cut()
+	case how == deafen:
+		p.link.Deafen()
+	case how == mute:
+		p.link.Mute()
 	}
 }
 
-func (r *runner) heal(node string) {
-	if p := r.c.nodes[node]; p != nil {
+func (r *runner) heal(p *process) {
+	if p != nil {
 		p.link.Heal()
 	}
 }
 
-func (r *runner) cutServices(id string) {
-	if p := r.c.replicas[id]; p != nil {
-		p.link.Cut()
+func (r *runner) stopNATS() {
+	if !r.silent {
+		r.silent = true
+		r.c.StopNATS()
 	}
 }
 
-func (r *runner) healServices(id string) {
-	if p := r.c.replicas[id]; p != nil {
-		p.link.Heal()
+func (r *runner) startNATS() {
+	if r.silent {
+		r.silent = false
+		r.c.StartNATS()
+		for _, start := range r.later {
+			start()
+		}
+		r.later = nil
 	}
 }
 
@@ -187,7 +204,10 @@ func (r *runner) killServices(id string, hard bool) {
 }
 
 func (r *runner) startServices(id string) {
-	if r.c.replicas[id] == nil {
+	switch {
+	case r.silent:
+		r.later = append(r.later, func() { r.startServices(id) })
+	case r.c.replicas[id] == nil:
 		r.c.StartServices(id)
 	}
 }
@@ -211,6 +231,7 @@ func (r *runner) well() {
 	r.mu.Lock()
 	clear(r.program)
 	r.mu.Unlock()
+	r.startNATS()
 	for _, p := range r.c.replicas {
 		p.link.Heal()
 	}

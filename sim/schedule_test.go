@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/go-cluster/go-cluster/api"
 	"github.com/go-cluster/go-cluster/spec"
 )
 
@@ -52,7 +53,8 @@ func schedule(seed uint64) history {
 		at += time.Duration(a.IntN(3000)) * time.Millisecond
 	}
 	end := time.Duration(2+a.IntN(5)) * time.Minute
-	for at += 2 * time.Second; at < end; at += time.Duration(100+a.ExpFloat64()*float64(9*time.Second/time.Millisecond)) * time.Millisecond {
+	pace := one(a, 9*time.Second, 9*time.Second, 3*time.Second, time.Second)
+	for at += 2 * time.Second; at < end && len(a.steps) < 150; at += time.Duration(100+a.ExpFloat64()*float64(pace/time.Millisecond)) * time.Millisecond {
 		a.something(at)
 	}
 	slices.SortStableFunc(a.steps, func(x, y happening) int { return int(x.at - y.at) })
@@ -108,6 +110,15 @@ func (a *author) apply(at time.Duration, app spec.App) {
 		func(r *runner) { r.apply(app) })
 }
 
+// disturbance is what can be wrong with a link.
+type disturbance string
+
+const (
+	cut    disturbance = "cut"
+	deafen disturbance = "deafen"
+	mute   disturbance = "mute"
+)
+
 // something makes one thing happen, and where it has to end some time, its end.
 func (a *author) something(at time.Duration) {
 	node, app := one(a, a.ids...), one(a, a.names...)
@@ -125,7 +136,7 @@ func (a *author) something(at time.Duration) {
 		a.add(at+long, "uncordon "+node, func(r *runner) { r.uncordon(node) })
 	case n < 26:
 		timeout := one(a, 0, 0, 5*time.Second, 30*time.Second)
-		force := a.IntN(4) == 0
+		force := timeout > 0 && a.IntN(2) == 0
 		a.add(at, fmt.Sprintf("drain %s timeout %s force %t", node, timeout, force), func(r *runner) { r.drain(node, timeout, force) })
 		if a.IntN(3) == 0 {
 			a.add(at+short, "cancel the drain of "+node, func(r *runner) { r.undrain(node) })
@@ -176,12 +187,13 @@ func (a *author) something(at time.Duration) {
 		}
 		a.add(at+one(a, short, long), "start the agent of "+node, func(r *runner) { r.startAgent(node) })
 	case n < 83:
-		a.add(at, "cut "+node, func(r *runner) { r.cut(node) })
-		a.add(at+one(a, short, long), "heal "+node, func(r *runner) { r.heal(node) })
+		how := one(a, cut, deafen, mute)
+		a.add(at, string(how)+" "+node, func(r *runner) { r.disturb(r.c.nodes[node], how) })
+		a.add(at+one(a, short, long), "heal "+node, func(r *runner) { r.heal(r.c.nodes[node]) })
 	case n < 86:
-		s := one(a, a.replicas...)
-		a.add(at, "cut services "+s, func(r *runner) { r.cutServices(s) })
-		a.add(at+one(a, short, short, long), "heal services "+s, func(r *runner) { r.healServices(s) })
+		s, how := one(a, a.replicas...), one(a, cut, deafen, mute)
+		a.add(at, string(how)+" services "+s, func(r *runner) { r.disturb(r.c.replicas[s], how) })
+		a.add(at+one(a, short, short, long), "heal services "+s, func(r *runner) { r.heal(r.c.replicas[s]) })
 	case n < 90:
 		s, hard := one(a, a.replicas...), a.IntN(2) == 0
 		a.add(at, fmt.Sprintf("kill services %s, hard %t", s, hard), func(r *runner) { r.killServices(s, hard) })
@@ -191,6 +203,11 @@ func (a *author) something(at time.Duration) {
 			Behaviour{StartTakes: 20 * time.Second}, Behaviour{StopTakes: 25 * time.Second}, Behaviour{Fails: "exit status 1"}, Behaviour{StartTakes: 2 * time.Second, Fails: "exit status 2"})
 		a.add(at, fmt.Sprintf("%s on %s behaves %+v", app, node, b), func(r *runner) { r.behave(node, app, b) })
 		a.add(at+long, fmt.Sprintf("%s on %s behaves well", app, node), func(r *runner) { r.behave(node, app, Behaviour{}) })
+	case n < 98:
+		a.add(at, "stop NATS", func(r *runner) { r.stopNATS() })
+		a.add(at+one(a, short, short, long), "start NATS", func(r *runner) { r.startNATS() })
+	case n < 99:
+		a.add(at, "remove node "+node, func(r *runner) { r.node(api.NodeRemove, node) })
 	default:
 		slot := a.IntN(2)
 		a.add(at, fmt.Sprintf("%s-%d on %s gives up", app, slot, node), func(r *runner) {

@@ -50,5 +50,8 @@ func live(t *testing.T, h history) {
 		r.well()
 		r.settle(t)
 		judge(t, c, r)
+		for _, v := range c.violations(!t.Failed()) {
+			t.Errorf("violation %s: %s", v.Name, v)
+		}
 	})
 }

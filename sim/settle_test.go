@@ -76,7 +76,7 @@ func (r *runner) restless(v *projections.Cluster) string {
 			say("%s: %d instances of %d", a.Name, len(a.Instances), a.Desired())
 		}
 		for _, in := range a.SortedInstances() {
-			if in.State != api.InstanceRunning || !in.Healthy || in.Generation != a.Generation {
+			if in.State != api.InstanceRunning || !in.Healthy || in.Generation != a.Generation && !waits {
 				say("%s on %s is %s, generation %d of %d", in.ID, in.Node, in.State, in.Generation, a.Generation)
 			}
 			epoch := uint64(0)

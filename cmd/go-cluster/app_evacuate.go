@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/go-cluster/go-cluster/api"
 	"github.com/go-cluster/go-cluster/spec"
@@ -42,8 +44,8 @@ func (cmd *appEvacuate) Run(s *session) error {
 		return err
 	}
 	defer c.close()
-	if _, err := (NodeChoice{Selector: cmd.Label}).resolve(c); codeOf(err) == exitNotFound { // a misspelt zone is not an empty one
-		return err
+	if !cmd.matches(c) {
+		return fail(exitNotFound, "no node matches %s", cmd.Label).try("go-cluster node list -o wide")
 	}
 	req := api.EvacuateRequest{Meta: c.command(), Selector: cmd.Label, Timeout: spec.Duration(s.Timeout)}
 	if cmd.DryRun {
@@ -55,4 +57,17 @@ func (cmd *appEvacuate) Run(s *session) error {
 	}
 	return c.followAck(ack, &watched{id: ack.Order, kind: "evacuation", name: cmd.Label}, cmd.Detach,
 		fmt.Sprintf("nothing to do: nothing runs on nodes with %s", cmd.Label))
+}
+
+// matches reports whether the selector means any node: a misspelt zone is not an empty one. In doubt it does: who has to leave a
+// zone does not wait for a list of nodes.
+func (cmd *appEvacuate) matches(c *client) bool {
+	sel, err := spec.ParseSelector(cmd.Label)
+	if err != nil {
+		return true // the control plane says what is wrong
+	}
+	ctx, cancel := context.WithTimeout(c.ctx, logLimit)
+	defer cancel()
+	nodes, err := callCtx[api.ListRequest, []api.NodeView](ctx, c, api.NodeList, api.ListRequest{Meta: c.question(0)})
+	return err != nil || slices.ContainsFunc(nodes, func(n api.NodeView) bool { return n.Status != api.NodeHasLeft && sel.Matches(n.Labels) })
 }

@@ -12,8 +12,9 @@ import (
 
 // auditCommands is `go-cluster audit`.
 type auditCommands struct {
-	List auditList `cmd:"" help:"List audit records, the newest last."`
-	Tail auditTail `cmd:"" help:"Print audit records as they come."`
+	List   auditList   `cmd:"" help:"List audit records, the newest last."`
+	Tail   auditTail   `cmd:"" help:"Print audit records as they come."`
+	Verify auditVerify `cmd:"" help:"Check the hash chain and the laws over the whole log."`
 }
 
 // AuditFilter is what both have.

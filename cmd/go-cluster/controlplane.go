@@ -78,8 +78,10 @@ func openControlPlane(ctx context.Context, cfg services.Config, names []string, 
 		case events.Auditor:
 			a := auditor.New(base)
 			p.parts, p.damage = append(p.parts, a), a.Detail
-			if err := reg.Register(auditor.NewCollector(base)); err != nil {
-				return nil, err
+			for _, c := range []prometheus.Collector{auditor.NewCollector(base), a.Violations()} {
+				if err := reg.Register(c); err != nil {
+					return nil, err
+				}
 			}
 		default:
 			return nil, fmt.Errorf("service %q: want one of %v", name, serviceNames)

@@ -9,6 +9,8 @@ import (
 	"path/filepath"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/go-cluster/go-cluster/agent"
 )
 
 // devHome is the directory of one dev cluster:
@@ -52,7 +54,7 @@ func (h *devHome) prepare() error {
 	if err != nil {
 		return fail(exitUsage, "data directory: %w", err)
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := agent.Flock(f); err != nil {
 		_ = f.Close()
 		if errors.Is(err, unix.EWOULDBLOCK) {
 			return fail(exitUsage, "%s is used by another go-cluster dev", h.dir).try("stop the other, or go-cluster dev --data-dir ANOTHER")

@@ -17,7 +17,7 @@ const (
 	pollWait    = time.Second            // longest between two looks at an order
 	retryPause  = 500 * time.Millisecond // after a request that was not answered
 	outageLimit = time.Minute            // of a control plane that does not answer, before the watching ends
-	logLimit    = 2 * time.Second        // for the event log, besides what it was asked to wait
+	logLimit    = 2 * time.Second        // for what only adds detail: the event log, besides what it was asked to wait; freezes
 	logRetry    = 10 * time.Second       // until an event log that could not be read is asked again
 	silence     = 15 * time.Second       // without a change, after which the watcher is told what it waits for
 )
@@ -165,7 +165,9 @@ func (w *watcher) warnFrozen() {
 		return
 	}
 	w.asked = true
-	policy, err := w.policy()
+	ctx, cancel := context.WithTimeout(w.ctx, logLimit)
+	defer cancel()
+	policy, err := callCtx[api.ListRequest, api.PolicyReply](ctx, w.client, api.PolicyShow, api.ListRequest{Meta: w.question(0)})
 	if err != nil { // it only costs this warning
 		return
 	}
@@ -192,7 +194,7 @@ func (w *watcher) remind() {
 		var what []string
 		for _, v := range o.last.Migrations {
 			if openMigration(v) {
-				what = append(what, join(v.Instance+" "+v.Status, v.Step, v.Detail))
+				what = append(what, join(v.Instance+" "+v.Status, stepName(v.Step), v.Detail))
 			}
 		}
 		for _, p := range o.last.Stuck {

@@ -66,6 +66,7 @@ func TestFollowedOrdersEndWithTheirCode(t *testing.T) {
 		api.AppRebalance: always[api.RebalanceRequest](api.RebalanceReply{Ack: api.Ack{Seq: 1, Order: "o1"}, Before: 0.5, After: 0.1,
 			Moves: proposals()}),
 		api.MigrationCancel: always[api.MigrationRequest](api.Ack{Seq: 1, Changed: true}),
+		api.NodeList:        always[api.ListRequest]([]api.NodeView{{ID: "node-1", Status: api.NodeReady, Labels: map[string]string{"zone": "a"}}}),
 	})
 	for _, tc := range []struct {
 		line  string
@@ -82,6 +83,7 @@ func TestFollowedOrdersEndWithTheirCode(t *testing.T) {
 			[]string{"error: evacuation zone=a: time is up after 0 moves; left where they are: convex-0"}},
 		{"app evacuate --label zone=a", api.OrderReply{State: api.OrderCompleted, Migrations: []api.MigrationView{convex(api.MigrationCompleted)}}, exitDone,
 			"evacuated zone=a: 1 instance moved\n", nil},
+		{"app evacuate --label zone=b", api.OrderReply{}, exitNotFound, "", []string{"error: no node matches zone=b"}},
 		{"app rebalance --all", api.OrderReply{State: api.OrderCompleted, Migrations: []api.MigrationView{convex(api.MigrationCompleted)}}, exitDone,
 			"rebalanced all apps: 1 instance moved\n", []string{"rebalance of all apps: 1 move, imbalance 50% → 10%"}},
 		{"app restart convex", api.OrderReply{State: api.OrderCompleted}, exitDone, "convex runs on node-2 (1/1)\n", nil},

@@ -110,6 +110,8 @@ func TestOtherCommandLines(t *testing.T) {
 		"events -f --since-seq 10 --app convex --node node-1",
 		"audit list -n 5",
 		"audit tail -o json",
+		"audit verify -o json",
+		"audit verify --laws",
 		"completion bash -c",
 		"version -o json",
 		"-o yaml --cluster prod -s nats://h:4222 app list",

@@ -67,7 +67,7 @@ func servePlane(t *testing.T, cluster string, handlers answers) *plane {
 		t.Fatal(err)
 	}
 	p := &plane{t: t, cluster: cluster, nc: nc, states: map[string][]api.OrderReply{}}
-	all := answers{api.EventList: p.eventList, api.OrderStatus: p.orderStatus}
+	all := answers{api.EventList: p.eventList, api.OrderStatus: p.orderStatus, api.PolicyShow: always[api.ListRequest](api.PolicyReply{})}
 	for e, h := range handlers {
 		all[e] = h
 	}

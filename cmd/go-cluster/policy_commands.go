@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	json "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
 	"sigs.k8s.io/yaml"
 
 	"github.com/go-cluster/go-cluster/api"
@@ -57,10 +58,40 @@ func (s *session) policyTable(rep api.PolicyReply) error {
 	}
 	fmt.Fprintf(s.out, "%s\n", b)
 	fmt.Fprintf(s.out, "enforced by this version: %s\n", orNone(rep.Enforce))
+	stored, err := onlyStored(rep.Policy, rep.Enforce)
+	if err != nil {
+		return err
+	}
+	if len(stored) > 0 {
+		fmt.Fprintf(s.out, "%s %s\n", s.style.warn("stored only, not enforced:"), strings.Join(stored, ", "))
+	}
 	for _, source := range slices.Sorted(maps.Keys(rep.Frozen)) {
 		fmt.Fprintf(s.out, "%s by %s: %s\n", s.style.warn("moves are frozen"), source, rep.Frozen[source])
 	}
 	return nil
+}
+
+// onlyStored names the guardrails that a policy sets and nobody judges yet, sorted.
+func onlyStored(policy spec.Policy, enforced []string) ([]string, error) {
+	var sections map[string]map[string]jsontext.Value
+	b, err := json.Marshal(policy)
+	if err == nil {
+		err = json.Unmarshal(b, &sections)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list the guardrails of a policy: %w", err)
+	}
+	var out []string
+	for section, guardrails := range sections {
+		for name := range guardrails {
+			path := section + "." + name
+			if !slices.Contains(enforced, name) && !slices.Contains(enforced, path) && !slices.Contains(enforced, section) {
+				out = append(out, path)
+			}
+		}
+	}
+	slices.Sort(out)
+	return out, nil
 }
 
 type policySet struct {
@@ -98,9 +129,22 @@ func (cmd *policySet) Run(s *session) error {
 	if err != nil {
 		return err
 	}
+	c.warnStored(policy)
 	return s.print(ack, func() {
 		s.sayf("%s", map[bool]string{true: "policy set", false: "policy unchanged"}[ack.Changed])
 	})
+}
+
+// warnStored tells who relies on a guardrail that nothing is done about it yet.
+func (c *client) warnStored(policy spec.Policy) {
+	now, err := c.policy()
+	if err != nil {
+		c.notef("%s which guardrails are enforced is not known: %v", styleOf(c.err).warn("warning:"), err)
+		return
+	}
+	if stored, err := onlyStored(policy, now.Enforce); err == nil && len(stored) > 0 {
+		c.notef("%s stored, but not enforced by this version: %s", styleOf(c.err).warn("warning:"), strings.Join(stored, ", "))
+	}
 }
 
 type freezeCommand struct {

@@ -57,7 +57,7 @@ var (
 	migrationShape = shape{"id": "string", "app": "string", "from_node": "string", "to_node": "string", "reason": "string",
 		"trigger": "manual|automatic", "status": "planned|held|running|completed|failed|cancelled", "step": "string", "started": "string", "duration_ms": "number"}
 	eventShape = shape{"seq": "number", "id": "string", "ts": "string", "category": "string", "action": "string", "v": "number", "rev": "number",
-		"actor": "string", "cause": "string", "correlation": "string", "prev": "string", "stream": "string", "data": "map"}
+		"actor": "string", "cause": "string", "correlation": "string", "stream": "string", "data": "map"}
 	migrationData = shape{"migration": "string", "from_node": "string", "to_node": "string", "reason": "string", "trigger": "manual|automatic"}
 )
 

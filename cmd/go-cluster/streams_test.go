@@ -170,13 +170,14 @@ func TestPolicySetAndFreeze(t *testing.T) {
 		api.PolicySet: answer(func(r api.PolicyRequest) (any, error) {
 			return api.Ack{Seq: 1, Changed: r.Policy.Migration.MaxConcurrent == 2}, nil
 		}),
+		api.PolicyShow:  always[api.ListRequest](api.PolicyReply{Enforce: []string{"freeze"}}),
 		api.MovesFreeze: answer(func(r api.FreezeRequest) (any, error) { return api.Ack{Changed: r.Why == "storage maintenance"}, nil }),
 		api.MovesUnfreeze: answer(func(r api.FreezeRequest) (any, error) {
 			return api.Ack{Changed: r.Source == "safety"}, nil
 		}),
 	})
 	args := []string{"--server", server.ClientURL(), "--cluster", p.cluster, "policy", "set", "-f", "-"}
-	cli(t.Context(), "migration: {max_concurrent: 2}", args...).want(t, exitDone, "policy set\n")
+	cli(t.Context(), "migration: {max_concurrent: 2}", args...).want(t, exitDone, "policy set\n", "warning: stored, but not enforced by this version: migration.max_concurrent")
 	cli(t.Context(), "{}", args...).want(t, exitDone, "policy unchanged\n")
 	cli(t.Context(), "migration: {max_concurrent: -2, cooldown: 5m}", args...).want(t, exitUsage, "", "error: policy not set: ", "-: migration.cooldown")
 	p.cli("freeze", "storage maintenance").want(t, exitDone, "moves are frozen; lift it with: go-cluster unfreeze\n")

@@ -22,6 +22,7 @@ import (
 type Service struct {
 	*services.Core
 	tail  *tail
+	laws  *laws           // nil: not held against them
 	read  atomic.Bool     // the tail has reached what was the log's end at the start
 	known map[string]bool // quarantines already told; of the loop alone
 }
@@ -35,7 +36,7 @@ func Memory(events int) Option { return func(s *Service) { s.tail = newTail(max(
 
 // New returns an auditor on a Base.
 func New(b *services.Base, opts ...Option) *Service {
-	s := &Service{Core: services.NewCore(b, events.Auditor), tail: newTail(keepEvents), known: map[string]bool{}}
+	s := &Service{Core: services.NewCore(b, events.Auditor), tail: newTail(keepEvents), laws: newLaws(), known: map[string]bool{}}
 	for _, o := range opts {
 		o(s)
 	}
@@ -81,6 +82,9 @@ func (s *Service) follow(ctx context.Context) error {
 	for {
 		last, _ := s.tail.at()
 		err := s.Events.Follow(ctx, last+1, nil, func(m events.Message) error {
+			if s.laws != nil {
+				s.laws.read(m)
+			}
 			s.tail.add(newEntry(m))
 			return nil
 		})
@@ -96,19 +100,20 @@ func (s *Service) follow(ctx context.Context) error {
 	}
 }
 
-// pass runs when the fold has changed: it tells of new quarantines once.
+// pass runs when the fold has changed: it tells of new quarantines and of broken laws, once each.
 func (s *Service) pass(ctx context.Context) (time.Time, error) {
-	if !s.read.Load() {
-		if err := s.tail.await(ctx, s.Replica.Seq()); err != nil {
-			return time.Time{}, err
-		}
-		s.read.Store(true)
+	if err := s.tail.await(ctx, s.Replica.Seq()); err != nil {
+		return time.Time{}, err
 	}
+	s.read.Store(true)
 	for _, d := range s.Detail() {
 		if !s.known[d] {
 			s.known[d] = true
 			s.Log.Error("the log is damaged", zap.String("detail", d))
 		}
+	}
+	if s.laws != nil {
+		return time.Time{}, s.tell(ctx)
 	}
 	return time.Time{}, nil
 }

@@ -27,17 +27,35 @@ var audited = map[events.Type]bool{
 	"node.scheduling.cordoned": true, "node.scheduling.uncordoned": true,
 	"node.drain.started": true, "node.drain.completed": true, "node.drain.failed": true, "node.drain.cancelled": true,
 	"app.spec.applied": true, "app.spec.removed": true, "app.restart.requested": true,
-	"cluster.policy.updated": true, "cluster.moves.frozen": true, "cluster.moves.unfrozen": true,
+	"cluster.policy.updated": true, "cluster.moves.frozen": true, "cluster.moves.unfrozen": true, "audit.invariant.violated": true,
 }
 
 // entry is one stored message and whom it concerns.
 type entry struct {
 	seq     uint64
 	line    jsontext.Value // as stored, plus its sequence
+	at      place
 	audited bool
 	apps    []string
 	nodes   []string
 	chains  []string // ids, causes and correlations that it is part of
+}
+
+// place is where a message is stored.
+type place struct {
+	agg    events.Aggregate
+	typ    events.Type
+	target string
+	odd    string // the subject of what is no event
+	stored time.Time
+}
+
+// subject is the inverse of taking it apart; a log has few different ones, so that they are not held in memory.
+func (p place) subject(s events.Subjects) string {
+	if p.odd != "" {
+		return p.odd
+	}
+	return s.Event(p.agg, p.typ, p.target)
 }
 
 // filter names what is wanted; what is empty does not matter.
@@ -50,8 +68,9 @@ func (e *entry) concerns(f filter) bool {
 
 func newEntry(m events.Message) entry {
 	e := &m.Event
-	out := entry{seq: e.Seq}
+	out := entry{seq: e.Seq, at: place{agg: e.Aggregate, typ: e.Type, target: e.Target, stored: e.Stored}}
 	if m.Err != nil {
+		out.at.odd = m.Err.Subject
 		at, _ := events.ParseEventSubject(m.Err.Subject)
 		out.line = malformedLine(m.Err, at.Type, e.Stored)
 		out.aggregate(at.Aggregate)

@@ -39,6 +39,9 @@ func (s *Service) listEvents(ctx context.Context, r *transport.Request) (any, er
 	rep.LastSeq, _ = s.tail.at()
 	for _, e := range p.entries {
 		rep.Lines = append(rep.Lines, e.line)
+		if req.Places {
+			rep.Places = append(rep.Places, api.Place{Subject: e.at.subject(s.Subjects), Stored: e.at.stored})
+		}
 	}
 	return rep, nil
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/go-cluster/go-cluster/api"
 	"github.com/go-cluster/go-cluster/events"
+	"github.com/go-cluster/go-cluster/invariants/planted"
 	"github.com/go-cluster/go-cluster/projections"
 	"github.com/go-cluster/go-cluster/spec"
 )
@@ -94,7 +95,7 @@ func relabel(v *projections.Cluster, r api.LabelRequest, change spec.LabelChange
 	if u.Before == nil {
 		u.Before = map[string]string{}
 	}
-	if maps.Equal(u.Before, u.After) {
+	if maps.Equal(u.Before, u.After) && !planted.LabelsTwice {
 		return nil, u, nil
 	}
 	if err := spec.ValidateLabels(u.After); err != nil {

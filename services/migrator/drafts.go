@@ -7,6 +7,8 @@ import (
 
 	"github.com/go-cluster/go-cluster/api"
 	"github.com/go-cluster/go-cluster/events"
+	"github.com/go-cluster/go-cluster/invariants/planted"
+	"github.com/go-cluster/go-cluster/projections"
 	"github.com/go-cluster/go-cluster/spec"
 )
 
@@ -115,6 +117,9 @@ func (d *decision) grant(to side, undo bool) (*events.Draft, time.Time) {
 		return d.stale([]events.Rejection{{Node: l.Node, Code: events.RuleLeader, Detail: fmt.Sprintf("epoch %d has not ended there", l.Epoch)}})
 	}
 	g := &events.LeadershipGranted{Ref: d.m.Ref(), Epoch: epochAfterAll(d.v, d.a), Node: n.Node, Inc: n.Inc, Undo: undo, Next: n}
+	if planted.ReuseEpoch && undo {
+		g.Epoch--
+	}
 	if r := d.in.Report; r != nil && !r.Failed {
 		g.OrderSeq, g.Result = r.OrderSeq, r.Result
 	}
@@ -123,6 +128,9 @@ func (d *decision) grant(to side, undo bool) (*events.Draft, time.Time) {
 
 func (d *decision) activated(r *api.StepReport) (*events.Draft, time.Time) {
 	l := d.a.Leader
+	if planted.ActivatesTarget {
+		l = &projections.Leader{Epoch: l.Epoch, Node: d.m.To, Inc: d.m.ToInc}
+	}
 	n := d.order(activate, l.Node, l.Inc, 0, d.m.Undoing)
 	return d.draft(n.Node, l.Node, &events.LeadershipActivated{Ref: d.m.Ref(), Epoch: l.Epoch, Node: l.Node, Inc: l.Inc, OrderSeq: r.OrderSeq, Next: n})
 }
@@ -153,7 +161,21 @@ func (d *decision) stale(rules []events.Rejection) (*events.Draft, time.Time) {
 	for _, r := range rules {
 		why = append(why, r.Node+": "+r.Detail)
 	}
-	return d.failed("stale", strings.Join(why, "; "), rules, d.left(), "")
+	return d.failed("stale", strings.Join(why, "; "), rules, d.left(), d.refusedBy(rules))
+}
+
+// refusedBy returns the target when it is the app's own rules that it fails, or that it is full: automatic planning leaves it alone
+// for a while, so that a planner that sees it otherwise does not try as fast as it can. What has changed since the plan, and what
+// the node was told, it sees as we do.
+func (d *decision) refusedBy(rules []events.Rejection) string {
+	for _, r := range rules {
+		switch r.Code {
+		case events.RuleLabel, events.RuleOnNodes, events.RuleAwayFrom, events.RuleCPU, events.RuleMemory, events.RuleOccupied, events.RuleDriver, events.RulePort:
+		default:
+			return ""
+		}
+	}
+	return d.m.To
 }
 
 // failedFor ends the migration for what was noted of it: its cancellation, or the step that failed.

@@ -3,6 +3,7 @@ package migrator
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -27,12 +28,25 @@ func New(b *services.Base) *Service { return &Service{Core: services.NewCore(b, 
 // Run runs the migrator of b until ctx ends.
 func Run(ctx context.Context, b *services.Base) error { return New(b).Run(ctx) }
 
+const (
+	// reporters is how many reports are judged at once. One is delivered, decided, stored and acknowledged in turn, so that alone it
+	// would have every move of the cluster wait for every other's disk; of two about the same app one decides again.
+	reporters = 4
+	// writers is how many events of one pass are under way at once. They are of different apps, and none knows of the others.
+	writers = 16
+	// turns is how many decisions a pass makes at most: the fold stands still while they are made. Which apps wait for the next
+	// pass is left to chance, so that all get there.
+	turns = 64
+)
+
 // Run decides until ctx ends. It has no endpoints, and is listed with the other services all the same.
 func (s *Service) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return s.Serve(ctx, nil) })
 	g.Go(func() error { return s.Loop(ctx, true, s.pass) })
-	g.Go(func() error { return transport.ConsumeReports(ctx, s.Dial, s.Subjects, s.Log, s.report, s.Reg) })
+	for range reporters {
+		g.Go(func() error { return transport.ConsumeReports(ctx, s.Dial, s.Subjects, s.Log, s.report, s.Reg) })
+	}
 	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}
@@ -53,6 +67,9 @@ func (s *Service) pass(ctx context.Context) (wake time.Time, err error) {
 	var todo []decided
 	s.Replica.View(func(v *projections.Cluster) {
 		for name, a := range v.Apps {
+			if len(todo) == turns {
+				break // storing these wakes the loop
+			}
 			agg := events.App(name)
 			if _, bad := v.Quarantined[agg]; bad {
 				continue
@@ -70,16 +87,27 @@ func (s *Service) pass(ctx context.Context) (wake time.Time, err error) {
 		}
 	})
 	// A lost race, or a failure, holds up none of the others.
-	var conflict, failed error
+	var (
+		g                errgroup.Group
+		mu               sync.Mutex
+		conflict, failed error
+	)
+	g.SetLimit(writers)
 	for _, t := range todo {
-		_, err := s.Append(ctx, *t.draft, t.head)
-		switch {
-		case errors.Is(err, events.ErrConflict):
-			conflict = err
-		case err != nil:
-			failed = errors.Join(failed, err)
-		}
+		g.Go(func() error {
+			_, err := s.Append(ctx, *t.draft, t.head)
+			mu.Lock()
+			defer mu.Unlock()
+			switch {
+			case errors.Is(err, events.ErrConflict):
+				conflict = err
+			case err != nil:
+				failed = errors.Join(failed, err)
+			}
+			return nil
+		})
 	}
+	_ = g.Wait()
 	if failed != nil {
 		return wake, failed
 	}

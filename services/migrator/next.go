@@ -6,6 +6,7 @@ import (
 
 	"github.com/go-cluster/go-cluster/api"
 	"github.com/go-cluster/go-cluster/events"
+	"github.com/go-cluster/go-cluster/invariants/planted"
 	"github.com/go-cluster/go-cluster/placement"
 	"github.com/go-cluster/go-cluster/projections"
 	"github.com/go-cluster/go-cluster/spec"
@@ -28,6 +29,9 @@ func Next(v *projections.Cluster, m *projections.Migration, in Input, now time.T
 		return nil, time.Time{}
 	}
 	d := &decision{v: v, a: a, m: m, in: in, now: now, sure: sure, steps: strategies[row{a.Spec.Mode, m.Kind}]}
+	if planted.StopBeforeStart && a.Spec.Mode == spec.Replicas && m.Kind == events.KindMove {
+		d.steps = []step{stop, start}
+	}
 	switch {
 	case m.Status == projections.MigrationPlanned:
 		return d.begin()
@@ -79,7 +83,7 @@ func (d *decision) before() (*events.Draft, time.Time) {
 	}
 	s := d.steps[find(d.steps, m.Order.Step)]
 	switch r := d.in.Report; {
-	case d.in.Fenced && m.Order.Step != events.StepStepDown: // a node told to step down reports that it has
+	case d.in.Fenced && !d.holderAsked():
 		return d.fenced(nil)
 	case r == nil:
 		return d.late(s, nil)
@@ -126,7 +130,7 @@ func (d *decision) held() (*events.Draft, time.Time) {
 	}
 	s := d.open()
 	switch r := d.in.Report; {
-	case d.in.Fenced && s.Name != events.StepStepDown:
+	case d.in.Fenced && !d.holderAsked():
 		return d.fenced(nil)
 	case r == nil:
 		return d.late(s, d.order(giveBack, holder.Node, holder.Inc, 0, true))
@@ -263,6 +267,13 @@ func (d *decision) committed() bool {
 		name = d.m.Failure.Step
 	}
 	return committed(d.steps, find(d.steps, name))
+}
+
+// holderAsked says whether the open step is one of the app's holder. Its report says what became of the epoch, and why, where its
+// lease only says that it has ended.
+func (d *decision) holderAsked() bool {
+	l, o := d.a.Leader, d.m.Order
+	return l != nil && o != nil && o.Node == l.Node && o.Inc == l.Inc
 }
 
 // gone says whether the incarnation that ran the instance at the source is over.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/go-cluster/go-cluster/api"
 	"github.com/go-cluster/go-cluster/events"
+	"github.com/go-cluster/go-cluster/invariants/planted"
 	"github.com/go-cluster/go-cluster/projections"
 	"github.com/go-cluster/go-cluster/transport"
 )
@@ -36,7 +37,7 @@ func judgeReport(v *projections.Cluster, r *api.StepReport, subjectNode string) 
 	}
 	o := m.Order
 	switch {
-	case o == nil || o.Seq != r.OrderSeq:
+	case o == nil || o.Seq != r.OrderSeq && !planted.StaleOrder:
 		if answered(m, r) {
 			return m, repeated, ""
 		}

@@ -109,18 +109,16 @@ func TestService(t *testing.T) {
 
 func (l *live) put(a events.Aggregate, data any) events.Event {
 	l.t.Helper()
-	for {
-		var head events.Head
-		l.Replica.View(func(v *projections.Cluster) { head = v.Head(a) })
-		e, err := l.Events.Append(l.t.Context(), events.Draft{Aggregate: a, Actor: "test", Cause: "test", Data: data}, head)
-		if err == nil {
-			err = l.Replica.Await(l.t.Context(), e.Seq)
-		}
-		if err != nil {
-			l.t.Fatal(err)
-		}
-		return e
+	var head events.Head
+	l.Replica.View(func(v *projections.Cluster) { head = v.Head(a) })
+	e, err := l.Events.Append(l.t.Context(), events.Draft{Aggregate: a, Actor: "test", Cause: "test", Data: data}, head)
+	if err == nil {
+		err = l.Replica.Await(l.t.Context(), e.Seq)
 	}
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return e
 }
 
 func (l *live) join(node string) {

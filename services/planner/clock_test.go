@@ -19,6 +19,8 @@ func TestNothingTimedWithoutAClock(t *testing.T) {
 		stops := w.drain(api.DrainRequest{Nodes: []string{"n2"}, Timeout: ten, Force: true}).Order
 		evacuation := w.ack(api.AppEvacuate, api.EvacuateRequest{Meta: w.Meta(), Selector: "role=c", Timeout: ten}).Order
 		w.Pass(10 * time.Minute)
+		w.label("n3", "role=c,seen=later") // the fold's own time is behind the deadlines now, and planned on
+		w.Pass(time.Minute)
 		for _, order := range []string{fails, stops, evacuation} {
 			same(t, order, w.status(order).State, api.OrderOpen)
 		}

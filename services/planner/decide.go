@@ -5,6 +5,7 @@ import (
 
 	"github.com/go-cluster/go-cluster/api"
 	"github.com/go-cluster/go-cluster/events"
+	"github.com/go-cluster/go-cluster/invariants/planted"
 	"github.com/go-cluster/go-cluster/placement"
 	"github.com/go-cluster/go-cluster/projections"
 )
@@ -43,7 +44,7 @@ func decide(v *projections.Cluster, plan placement.Plan, now time.Time, sure boo
 		add(admission(v, moves, first.Cause, first.Correlation))
 	}
 	for _, p := range plan.Pending {
-		if a := v.Apps[p.App]; a.Pending == nil {
+		if a := v.Apps[p.App]; a.Pending == nil && !planted.PendingUntold {
 			add(pending(a, p))
 		}
 	}

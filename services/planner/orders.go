@@ -6,6 +6,7 @@ import (
 
 	"github.com/go-cluster/go-cluster/api"
 	"github.com/go-cluster/go-cluster/events"
+	"github.com/go-cluster/go-cluster/invariants/planted"
 	"github.com/go-cluster/go-cluster/placement"
 	"github.com/go-cluster/go-cluster/projections"
 )
@@ -17,7 +18,7 @@ func drainEnds(v *projections.Cluster, n *projections.Node, now time.Time, sure 
 		return &events.Draft{Aggregate: events.Node(n.ID), Node: n.ID, Cause: d.Started.ID, Correlation: d.Started.Correlation, Data: data}
 	}
 	left, open := leftOn(v, n)
-	if len(left) == 0 && open == 0 {
+	if (len(left) == 0 || planted.DrainEarly) && open == 0 {
 		return draft(&events.DrainCompleted{Node: n.ID, Order: d.Order, Moved: movedBy(v, d.Order)}), time.Time{}
 	}
 	switch {

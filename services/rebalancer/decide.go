@@ -6,6 +6,7 @@ import (
 
 	"github.com/go-cluster/go-cluster/api"
 	"github.com/go-cluster/go-cluster/events"
+	"github.com/go-cluster/go-cluster/invariants/planted"
 	"github.com/go-cluster/go-cluster/placement"
 	"github.com/go-cluster/go-cluster/projections"
 )
@@ -61,7 +62,7 @@ func joined(v *projections.Cluster, after uint64, now time.Time) (join projectio
 		return join, false, wake
 	case moving(v):
 		return join, false, wake // first what is missing, then what is uneven: the end of the last move wakes the loop
-	case last != nil && policy.CooldownPeriod > 0:
+	case last != nil && policy.CooldownPeriod > 0 && !planted.NoCooldown:
 		if at := last.Started.At.Add(policy.CooldownPeriod.D()); now.Before(at) {
 			return join, false, at
 		}

@@ -1,6 +1,7 @@
 package embedded
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -19,7 +20,7 @@ func lockDir(dir string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+	if err := flock(f); err != nil {
 		holder := make([]byte, 256)
 		n, _ := f.ReadAt(holder, 0)
 		_ = f.Close()
@@ -39,6 +40,21 @@ func lockDir(dir string) (*os.File, error) {
 		return nil, err
 	}
 	return f, nil
+}
+
+// flock returns unix.EWOULDBLOCK when another holds the lock for longer than a second. One refusal is no proof: the locks of a
+// process that was killed while it forked live on in the child until its exec.
+func flock(f *os.File) error {
+	const attempts = 100
+	again := time.NewTicker(10 * time.Millisecond)
+	defer again.Stop()
+	for n := 1; ; n++ {
+		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if !errors.Is(err, unix.EWOULDBLOCK) || n == attempts {
+			return err
+		}
+		<-again.C
+	}
 }
 
 // storeLimit returns four fifths of what the file system has for the directory: what is free and what it already uses.

@@ -1,0 +1,5 @@
+//go:build bug_activates_target
+
+package planted
+
+const name = "activates_target"

@@ -1,0 +1,5 @@
+//go:build bug_early_start
+
+package planted
+
+const name = "early_start"

@@ -1,0 +1,5 @@
+//go:build bug_ignore_cordon
+
+package planted
+
+const name = "ignore_cordon"

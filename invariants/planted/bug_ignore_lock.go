@@ -1,0 +1,5 @@
+//go:build bug_ignore_lock
+
+package planted
+
+const name = "ignore_lock"

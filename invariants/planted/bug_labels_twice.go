@@ -1,0 +1,5 @@
+//go:build bug_labels_twice
+
+package planted
+
+const name = "labels_twice"

@@ -1,0 +1,5 @@
+//go:build bug_prepare_starts
+
+package planted
+
+const name = "prepare_starts"

@@ -1,0 +1,5 @@
+//go:build bug_reuse_epoch
+
+package planted
+
+const name = "reuse_epoch"

@@ -1,0 +1,5 @@
+//go:build bug_rev_gap
+
+package planted
+
+const name = "rev_gap"

@@ -1,0 +1,5 @@
+//go:build bug_skip_compare
+
+package planted
+
+const name = "skip_compare"

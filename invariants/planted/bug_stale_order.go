@@ -1,0 +1,5 @@
+//go:build bug_stale_order
+
+package planted
+
+const name = "stale_order"

@@ -1,0 +1,5 @@
+//go:build bug_step_down_lies
+
+package planted
+
+const name = "step_down_lies"

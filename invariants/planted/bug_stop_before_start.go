@@ -1,0 +1,5 @@
+//go:build bug_stop_before_start
+
+package planted
+
+const name = "stop_before_start"

@@ -1,0 +1,110 @@
+package placement
+
+import (
+	"strings"
+	"time"
+
+	"github.com/go-cluster/go-cluster/api"
+	"github.com/go-cluster/go-cluster/events"
+	"github.com/go-cluster/go-cluster/invariants/planted"
+	"github.com/go-cluster/go-cluster/projections"
+)
+
+// Request is a move that somebody asks for.
+type Request struct {
+	App, From, To string
+	Force         bool
+}
+
+// One plans a single move that somebody asks for; it is refused with every rule that stands against it.
+func One(v *projections.Cluster, loads map[string]api.Load, now time.Time, r Request) (Decision, *api.Error) {
+	a := v.Apps[r.App]
+	if a == nil || !a.Exists() || a.Removed {
+		return Decision{}, api.Refuse(api.CodeNotFound, "move %s: no such app", r.App)
+	}
+	p := newPlanner(v, loads, now)
+	in, err := p.pick(a, r)
+	if err != nil {
+		return Decision{}, err
+	}
+	if r.To != "" && v.Nodes[r.To] == nil {
+		return Decision{}, api.Refuse(api.CodeNotFound, "move %s: no node %s", r.App, r.To)
+	}
+	m := events.Move{App: a.Name, Instance: in.ID, SpecRev: a.SpecRev, From: in.Node, FromInc: in.Inc, Reason: events.ReasonManual,
+		Trigger: events.TriggerManual, Class: events.ClassForced, Forced: r.Force}
+	if r.To == in.Node {
+		return Decision{Move: m}, nil // already there
+	}
+	if open := p.lock(a, in.ID); open != nil && !planted.IgnoreLock {
+		return Decision{}, api.Refuse(api.CodeRefused, "move %s: migration %s (%s → %s, %s) is open", r.App, open.Migration, or(open.From, "nowhere"), or(open.To, "nowhere"), open.Reason)
+	}
+	if why, frozen := v.Frozen[events.FreezeSafety]; frozen {
+		return Decision{}, api.Refuse(api.CodeRefused, "move %s: moves are frozen (safety: %s)", r.App, why)
+	}
+	for _, source := range sortedKeys(v.Frozen) {
+		if !r.Force && !planted.FreezeIgnored {
+			return Decision{}, api.Refuse(api.CodeRefused, "move %s: moves are frozen (%s: %s); --force overrides", r.App, source, v.Frozen[source])
+		}
+	}
+	if r.To == "" {
+		best, refused, _ := p.target(a, in.Node)
+		if best == nil {
+			e := api.Refuse(api.CodeRefused, "move %s from %s: no other node can take it", r.App, in.Node)
+			e.Rejections = refused
+			return Decision{}, e
+		}
+		m.To, m.ToInc = best.node.ID, best.node.Inc
+		return Decision{Move: m, Score: best.score, Refused: refused}, nil
+	}
+	n := v.Nodes[r.To]
+	if refused := p.demands(a).reject(v, p.u, n); len(refused) > 0 {
+		e := api.Refuse(api.CodeRefused, "move %s: %s refused: %s", r.App, n.ID, details(refused))
+		e.Rejections = refused
+		return Decision{}, e
+	}
+	m.To, m.ToInc = n.ID, n.Inc
+	return Decision{Move: m, Score: score(p.u, loads, a, n)}, nil
+}
+
+// pick finds the instance that a request means.
+func (p *planner) pick(a *projections.App, r Request) (*projections.Instance, *api.Error) {
+	ins := a.SortedInstances()
+	if r.From == "" {
+		switch len(ins) {
+		case 0:
+			return nil, api.Refuse(api.CodeRefused, "move %s: it runs nowhere", r.App)
+		case 1:
+			return ins[0], nil
+		}
+		return nil, api.Refuse(api.CodeInvalid, "move %s: it has %d instances, say which with --from (on %s)", r.App, len(ins), nodesOf(ins))
+	}
+	if p.v.Nodes[r.From] == nil {
+		return nil, api.Refuse(api.CodeNotFound, "move %s: no node %s", r.App, r.From)
+	}
+	for _, in := range ins {
+		if in.Node == r.From {
+			return in, nil
+		}
+	}
+	for _, in := range ins { // repeating a move that is done is no error
+		if r.To != "" && in.Node == r.To {
+			return in, nil
+		}
+	}
+	return nil, api.Refuse(api.CodeRefused, "move %s: no instance on %s (on %s)", r.App, r.From, or(nodesOf(ins), "no node"))
+}
+
+func nodesOf(ins []*projections.Instance) string {
+	var s []string
+	for _, in := range ins {
+		s = append(s, in.Node)
+	}
+	return strings.Join(s, ", ")
+}
+
+func or(s, other string) string {
+	if s == "" {
+		return other
+	}
+	return s
+}

@@ -1,0 +1,229 @@
+package sim
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/go-cluster/go-cluster/api"
+	"github.com/go-cluster/go-cluster/invariants/planted"
+	"github.com/go-cluster/go-cluster/projections"
+	"github.com/go-cluster/go-cluster/spec"
+	"github.com/go-cluster/go-cluster/transport"
+)
+
+var hunt = flag.Uint64("sim.hunt", 0, "TestHunt: which run; the first is made for the mistake that is planted, the others are random histories")
+
+// TestHunt lives through one history with a planted mistake and says which laws it breaks. What else fails does not matter: with a
+// mistake planted nothing is promised. invariants/planted/hunt runs it until the law is named that should be.
+func TestHunt(t *testing.T) {
+	if *hunt == 0 {
+		t.Skip("for builds with a mistake: make bugs")
+	}
+	play, ok := made[planted.Name()]
+	nodes := plain("n1", "n2", "n3")
+	h := schedule(*hunt)
+	if *hunt > 1 || !ok {
+		nodes, play = h.nodes, func(c *Cluster) {
+			r := newRunner(c, h)
+			began := time.Now()
+			for _, s := range h.steps {
+				if wait := s.at - time.Since(began); wait > 0 {
+					c.For(wait)
+				}
+				s.do(r)
+			}
+			r.well()
+		}
+	}
+	Run(t, nodes, func(c *Cluster) {
+		defer func() { // also when the history cannot go on
+			for _, v := range c.violations(true) {
+				fmt.Printf("violation %s: %s\n", v.Name, v)
+			}
+		}()
+		play(c)
+		quiet(c)
+	})
+}
+
+// quiet waits until nothing has been stored for a while, or for some minutes.
+func quiet(c *Cluster) {
+	var at uint64
+	for since, until := time.Now(), time.Now().Add(10*time.Minute); time.Since(since) < 40*time.Second && time.Now().Before(until); c.For(time.Second) {
+		c.View(func(v *projections.Cluster) {
+			if v.Seq != at {
+				at, since = v.Seq, time.Now()
+			}
+		})
+	}
+}
+
+// send sends a command and does not mind what becomes of it.
+func send[Rep any, Req any](c *Cluster, e api.Endpoint, req Req) {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	_, _ = transport.Call[Req, Rep](ctx, c.NC, c.Subjects, e, req)
+}
+
+func (c *Cluster) move(app, to string) {
+	send[api.Ack](c, api.AppMove, api.MoveRequest{Meta: c.Meta(), App: app, From: c.On(app)[0], To: to})
+}
+
+func (c *Cluster) other(node string) string {
+	for _, id := range []string{"n1", "n2", "n3"} {
+		if id != node {
+			return id
+		}
+	}
+	return ""
+}
+
+func (c *Cluster) slow(b Behaviour) { c.Programs.Behave = func(string, string) Behaviour { return b } }
+
+// undone moves a singleton to a node where it cannot start, so that it has to go back.
+func undone(c *Cluster) {
+	c.Apply(singleton("db"))
+	from := c.On("db")[0]
+	c.Programs.Behave = func(node, _ string) Behaviour {
+		if node != from {
+			return Behaviour{Fails: "exit status 3"}
+		}
+		return Behaviour{}
+	}
+	c.move("db", c.other(from))
+}
+
+// moved moves a singleton there and back.
+func moved(c *Cluster) {
+	c.Apply(singleton("db"))
+	from := c.On("db")[0]
+	c.move("db", c.other(from))
+	c.Until("db runs elsewhere", time.Minute, func(v *projections.Cluster) bool { return Runs(v, "db") && v.Apps["db"].SortedInstances()[0].Node != from })
+	c.move("db", from)
+}
+
+// silent cuts a node off for good.
+func silent(c *Cluster) {
+	c.Apply(singleton("db"))
+	c.Link(c.On("db")[0]).Cut()
+	c.For(2 * time.Minute)
+}
+
+func uncordoned(c *Cluster) {
+	for _, e := range []api.Endpoint{api.NodeCordon, api.NodeUncordon} {
+		send[api.Ack](c, e, api.NodeRequest{Meta: c.Meta(), Node: "n1"})
+	}
+}
+
+// made has a history for each mistake that random ones meet seldom.
+var made = map[string]func(*Cluster){
+	"rev_gap":           uncordoned,
+	"chain_cut":         uncordoned,
+	"complete_twice":    moved,
+	"epoch_not_written": moved,
+	"early_start":       moved,
+	"prepare_starts":    moved,
+	"reuse_epoch":       undone,
+	"activates_target":  undone,
+	"suspected_is_lost": silent,
+	"no_wait":           silent,
+	"no_fence":          silent,
+	"step_down_lies": func(c *Cluster) {
+		c.slow(Behaviour{StopTakes: 3 * time.Second})
+		moved(c)
+	},
+	"duplicate_command": func(c *Cluster) {
+		c.Apply(singleton("db"))
+		again := api.AppRequest{Meta: c.Meta(), App: "db"}
+		for range 2 {
+			send[api.Ack](c, api.AppRestart, again)
+		}
+	},
+	"skip_compare": func(c *Cluster) {
+		for _, s := range []string{"s2", "s3", "s4"} {
+			c.StartServices(s)
+		}
+		for i := range 6 {
+			send[api.ApplyReply](c, api.AppApply, api.ApplyRequest{Meta: c.Meta(), Spec: singleton(fmt.Sprint("app", i))})
+		}
+	},
+	"ignore_lock": func(c *Cluster) {
+		c.Apply(singleton("db"))
+		c.slow(Behaviour{StopTakes: 5 * time.Second})
+		from := c.On("db")[0]
+		for range 2 {
+			c.move("db", c.other(from))
+		}
+	},
+	"stale_order": func(c *Cluster) {
+		app := pool("web", 1)
+		app.Process.StopTimeout, app.Migration.StepTimeout = spec.Duration(5*time.Second), spec.Duration(5*time.Second)
+		c.Apply(app)
+		on := c.On("web")[0]
+		c.slow(Behaviour{StopTakes: 8 * time.Second})
+		zero := 0
+		app.Replicas = &zero
+		send[api.ApplyReply](c, api.AppApply, api.ApplyRequest{Meta: c.Meta(), Spec: app})
+		c.For(2 * time.Second)
+		c.Link(on).Cut() // the program ends at 8 s, the order is repeated at 10 s
+		c.For(9500 * time.Millisecond)
+		c.Link(on).Heal()
+	},
+	"stop_before_start": func(c *Cluster) {
+		c.Apply(pool("web", 2))
+		c.move("web", "")
+	},
+	"ignore_cordon": func(c *Cluster) {
+		for _, n := range []string{"n1", "n2", "n3"} {
+			send[api.Ack](c, api.NodeCordon, api.NodeRequest{Meta: c.Meta(), Node: n})
+		}
+		send[api.ApplyReply](c, api.AppApply, api.ApplyRequest{Meta: c.Meta(), Spec: singleton("db")})
+	},
+	"forget_in_flight": func(c *Cluster) {
+		c.slow(Behaviour{StartTakes: 5 * time.Second, StopTakes: 5 * time.Second})
+		for i := range 4 { // of 16 Gi on each of three nodes
+			app := singleton(fmt.Sprint("big", i))
+			app.Resources.Memory = 9 << 30
+			send[api.ApplyReply](c, api.AppApply, api.ApplyRequest{Meta: c.Meta(), Spec: app})
+		}
+	},
+	"pending_untold": func(c *Cluster) {
+		send[api.ApplyReply](c, api.AppApply, api.ApplyRequest{Meta: c.Meta(), Spec: singleton("db", "role=none")})
+	},
+	"freeze_ignored": func(c *Cluster) {
+		c.Apply(singleton("db"))
+		send[api.Ack](c, api.MovesFreeze, api.FreezeRequest{Meta: c.Meta(), Why: "test"})
+		c.move("db", c.other(c.On("db")[0]))
+	},
+	"no_cooldown": func(c *Cluster) {
+		var p spec.Policy
+		p.AutoRebalance.Enabled, p.AutoRebalance.CooldownPeriod = true, spec.Duration(time.Hour)
+		send[api.Ack](c, api.PolicySet, api.PolicyRequest{Meta: c.Meta(), Policy: p})
+		for i := range 9 {
+			c.Apply(singleton(fmt.Sprint("app", i)))
+		}
+		for _, n := range []string{"n4", "n5"} {
+			c.StartNode(n, nil, "boot")
+			c.For(time.Minute)
+		}
+	},
+	"drain_early": func(c *Cluster) {
+		c.Apply(singleton("db"))
+		c.For(time.Minute)
+		on := c.On("db")[0]
+		c.slow(Behaviour{StopTakes: 5 * time.Second})
+		send[api.DrainReply](c, api.NodeDrain, api.DrainRequest{Meta: c.Meta(), Nodes: []string{on}})
+	},
+	"labels_twice": func(c *Cluster) {
+		for range 2 {
+			send[api.LabelReply](c, api.NodeLabel, api.LabelRequest{Meta: c.Meta(), Node: "n1", Set: map[string]string{"zone": "a"}})
+		}
+	},
+	"raw_newline": func(c *Cluster) {
+		send[api.Ack](c, api.MovesFreeze, api.FreezeRequest{Meta: c.Meta(), Why: "first line\nsecond line"})
+	},
+}
+
