@@ -101,7 +101,9 @@ func moved(c *Cluster) {
 	c.Apply(singleton("db"))
 	from := c.On("db")[0]
 	c.move("db", c.other(from))
-	c.Until("db runs elsewhere", time.Minute, func(v *projections.Cluster) bool { return Runs(v, "db") && v.Apps["db"].SortedInstances()[0].Node != from })
+	c.Until("db runs elsewhere", time.Minute, func(v *projections.Cluster) bool {
+		return Runs(v, "db") && v.Apps["db"].SortedInstances()[0].Node != from
+	})
 	c.move("db", from)
 }
 
@@ -226,4 +228,3 @@ var made = map[string]func(*Cluster){
 		send[api.Ack](c, api.MovesFreeze, api.FreezeRequest{Meta: c.Meta(), Why: "first line\nsecond line"})
 	},
 }
-
