@@ -50,9 +50,13 @@ fuzz: ## Each fuzz target for FUZZTIME (10s)
 chaos: ## Real processes killed and stopped at every step: all of it, not CI's sample
 	$(GO) test -count 1 -timeout 2h -v ./chaos -chaos.all
 
-.PHONY: soak
-soak: ## SEEDS (2000) random histories of whole clusters in virtual time
+.PHONY: soak sim
+soak sim: ## SEEDS (2000) random histories of whole clusters in virtual time
 	$(GO) test -count 1 -timeout 4h ./sim -run TestSeeds -sim.seeds $(SEEDS)
+
+.PHONY: bugs
+bugs: ## Each planted mistake must be caught by the law that it breaks
+	$(GO) run ./cmd/hunt
 
 .PHONY: bench
 bench: ## Every benchmark

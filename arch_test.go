@@ -116,6 +116,7 @@ var layers = []layer{
 	{"agent/watchdog", nil, "it must live when everything else is broken"},
 	{"examples/*", nil, "a sample app is an app like those of others: it has no part of ours in it"},
 	{"cmd/go-cluster", []string{"*"}, "where everything is put together"},
+	{"cmd/hunt", []string{"invariants/planted"}, "it builds and runs the simulation with each planted mistake"},
 	// What tests are made with. Only tests import it.
 	{"services/servicetest", []string{"*"}, "a harness"},
 	{"sim", []string{"*"}, "a harness"},

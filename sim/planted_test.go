@@ -17,7 +17,7 @@ import (
 var hunt = flag.Uint64("sim.hunt", 0, "TestHunt: which run; the first is made for the mistake that is planted, the others are random histories")
 
 // TestHunt lives through one history with a planted mistake and says which laws it breaks. What else fails does not matter: with a
-// mistake planted nothing is promised. invariants/planted/hunt runs it until the law is named that should be.
+// mistake planted nothing is promised. cmd/hunt runs it until the law is named that should be.
 func TestHunt(t *testing.T) {
 	if *hunt == 0 {
 		t.Skip("for builds with a mistake: make bugs")
