@@ -334,6 +334,12 @@ func Stale(v *projections.Cluster, mv events.Proposal) bool {
 	return false
 }
 
+// Blocked says whether the target of a proposal refuses it as things stand: it waits for another move to make room.
+func Blocked(v *projections.Cluster, mv events.Proposal) bool {
+	a, n := v.Apps[mv.App], v.Nodes[mv.To]
+	return a == nil || n == nil || len(demandsOf(a).reject(v, hostUsage(v, "", n), n)) > 0
+}
+
 // roll replaces instances of an older generation, at most max_parallel of the app at once. One that serves is touched only while
 // nothing of the new generation fails: a definition that does not run takes no more than those down.
 func (p *planner) roll(a *projections.App) {
@@ -458,7 +464,7 @@ func (p *planner) finish(apps []*projections.App) Plan {
 }
 
 // stays says whether an instance of the app is where it should not be and no move takes it elsewhere: it is being restarted there,
-// or stopped for want of a place.
+// or stopped for want of a place, or nothing may move now.
 func (p *planner) stays(a *projections.App) bool {
 	for _, in := range a.Instances {
 		if m := p.lock(a, in.ID); m != nil && m.Kind == events.KindStop {
@@ -468,11 +474,26 @@ func (p *planner) stays(a *projections.App) bool {
 		if n == nil || len(p.demands(a).rules(n)) == 0 && len(orders(p.v, n)) == 0 {
 			continue
 		}
-		if m := p.lock(a, in.ID); m != nil && m.From == m.To || m == nil && p.deciding[in.ID] && p.placed[a.Name] == in.Node {
+		if to := p.headedFor(a, in.ID); to == "" || to == in.Node {
 			return true
 		}
 	}
 	return false
+}
+
+// headedFor returns where an open or decided move takes an instance, "" for nowhere and for no move.
+func (p *planner) headedFor(a *projections.App, instance string) string {
+	for _, d := range p.plan.Moves {
+		if d.Instance == instance {
+			return d.To
+		}
+	}
+	for _, m := range a.SortedOpen() {
+		if m.Instance == instance {
+			return m.To
+		}
+	}
+	return ""
 }
 
 // placeOf names the node that the app's newest move goes to, or its first instance is on.

@@ -80,6 +80,7 @@ func lawful(t *testing.T, c *Cluster, settled bool) {
 
 // TestLaws lives through random histories and holds each against the laws of the log and of the journals.
 func TestLaws(t *testing.T) {
+	random(t)
 	last := *seedsAt + *seeds - 1
 	if testing.Short() {
 		last = min(last, *seedsAt+4)

@@ -8,7 +8,7 @@ import (
 )
 
 var (
-	seeds   = flag.Uint64("sim.seeds", 30, "TestSeeds: how many random histories")
+	seeds   = flag.Uint64("sim.seeds", 0, "how many random histories to live through; make sim sets it")
 	seed    = flag.Uint64("sim.seed", 0, "TestSeeds: only the history of this seed, with its story")
 	seedsAt = flag.Uint64("sim.from", 1, "TestSeeds: the first seed")
 )
@@ -16,6 +16,7 @@ var (
 // TestSeeds lives through random histories: faults, commands and ill-behaved programs for some minutes, then all is made well and
 // the cluster has to settle. A seed fixes what is done and when; what the goroutines make of it may differ from run to run.
 func TestSeeds(t *testing.T) {
+	random(t)
 	first, last := *seedsAt, *seedsAt+*seeds-1
 	if *seed > 0 {
 		first, last = *seed, *seed
@@ -25,6 +26,13 @@ func TestSeeds(t *testing.T) {
 	}
 	for k := first; k <= last; k++ {
 		t.Run(fmt.Sprint(k), func(t *testing.T) { live(t, schedule(k)) })
+	}
+}
+
+// random skips a test of random histories unless some are asked for.
+func random(t *testing.T) {
+	if *seeds == 0 && *seed == 0 {
+		t.Skip("random histories are lived by make sim")
 	}
 }
 

@@ -43,6 +43,7 @@ func record(t *testing.T, h history) (log []events.Message) {
 
 // Whatever the log ends with, it can be gone on from: nothing that a cluster needs is anywhere else.
 func TestTruncatedLog(t *testing.T) {
+	random(t)
 	h := schedule(*cutSeed)
 	log := record(t, h)
 	if t.Failed() {

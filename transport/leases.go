@@ -55,17 +55,22 @@ func NewLeases(js jetstream.JetStream, s events.Subjects) *Leases {
 // Malformed returns how many messages Follow has skipped because they could not be read.
 func (l *Leases) Malformed() uint64 { return l.malformed.Load() }
 
+// bind asks without holding the lock: a heartbeat must not wait for somebody else's longer time-out.
 func (l *Leases) bind(ctx context.Context) (jetstream.Stream, error) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.stream == nil {
-		stream, err := l.js.Stream(ctx, l.subjects.LeasesStream())
-		if err != nil {
-			return nil, fmt.Errorf("stream %s: %w", l.subjects.LeasesStream(), err)
-		}
-		l.stream = stream
+	stream := l.stream
+	l.mu.Unlock()
+	if stream != nil {
+		return stream, nil
 	}
-	return l.stream, nil
+	stream, err := l.js.Stream(ctx, l.subjects.LeasesStream())
+	if err != nil {
+		return nil, fmt.Errorf("stream %s: %w", l.subjects.LeasesStream(), err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.stream = stream
+	return stream, nil
 }
 
 // Get reads a node's lease from the stream's leader; false says that there is none. When the stored message cannot be read the

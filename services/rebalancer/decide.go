@@ -94,7 +94,7 @@ func automatic(v *projections.Cluster, join projections.Cause) *events.Draft {
 }
 
 // finished returns the end of every rebalance that has one: each proposal was admitted and has ended, or can no longer be carried
-// out, or a newer rebalance speaks for its app. A proposal that lapsed counts neither as moved nor as failed.
+// out, or a newer rebalance speaks for its app, or it waits for room that nothing under way will make. A proposal that lapsed counts neither as moved nor as failed.
 func finished(v *projections.Cluster) []*events.Draft {
 	var out []*events.Draft
 	for _, r := range open(v) {
@@ -105,7 +105,7 @@ func finished(v *projections.Cluster) []*events.Draft {
 			m := v.Migrations[id]
 			switch {
 			case id == "":
-				ended = ended && (placement.Stale(v, mv) || superseded(v, r, mv.App))
+				ended = ended && (placement.Stale(v, mv) || superseded(v, r, mv.App) || !moving(v) && placement.Blocked(v, mv))
 			case m == nil: // ended so long ago that it is forgotten
 			case !m.Ended():
 				ended = false
