@@ -143,18 +143,19 @@ func newPlan(w *world) *plan {
 }
 
 func (p *plan) put(node, instance, app string) {
-	if node == "" {
-		return
-	}
 	if p.at[node] == nil {
 		p.at[node] = map[string]string{}
 	}
 	p.at[node][instance] = app
 }
 
+// add counts a move at both ends, but not at an end whose incarnation is over: it can neither be there any more nor arrive.
 func (p *plan) add(m events.Move) {
-	p.put(m.From, m.Instance, m.App)
-	p.put(m.To, m.Instance, m.App)
+	for _, end := range []struct{ node, inc string }{{m.From, m.FromInc}, {m.To, m.ToInc}} {
+		if n := p.w.nodes[end.node]; n != nil && n.inc == end.inc {
+			p.put(end.node, m.Instance, m.App)
+		}
+	}
 }
 
 // fits holds a move to a node against everything else there.

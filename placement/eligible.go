@@ -179,6 +179,24 @@ func resting(a *projections.App, node string, now time.Time) (until time.Time, d
 // Judge lists every rule that keeps an admitted migration from going on, nil when none does. Before it has started the spec
 // revision counts too; from then on it is pinned to its own.
 func Judge(v *projections.Cluster, m *projections.Migration) []events.Rejection {
+	return judge(v, m, func(n *projections.Node, f func(*usage)) { f(hostUsage(v, m.Migration, n)) })
+}
+
+// Judges returns Judge for many migrations on one state, which may not change meanwhile: what stands where is counted once.
+func Judges(v *projections.Cluster) func(*projections.Migration) []events.Rejection {
+	var u *usage
+	return func(m *projections.Migration) []events.Rejection {
+		return judge(v, m, func(_ *projections.Node, f func(*usage)) {
+			if u == nil {
+				u = newUsage(v, "")
+			}
+			u.without(v.Apps[m.App], m, func() { f(u) })
+		})
+	}
+}
+
+// judge is Judge with what stands on a node handed to a function, but for what the migration itself takes.
+func judge(v *projections.Cluster, m *projections.Migration, counted func(*projections.Node, func(*usage))) []events.Rejection {
 	a := v.Apps[m.App]
 	var out []events.Rejection
 	no := func(node, code, format string, args ...any) {
@@ -232,7 +250,8 @@ func Judge(v *projections.Cluster, m *projections.Migration) []events.Rejection 
 	if m.Kind == events.KindInPlace {
 		refuse = demands.rejectInPlace
 	}
-	return append(out, refuse(demandsOf(a), v, hostUsage(v, m.Migration, n), n)...)
+	counted(n, func(u *usage) { out = append(out, refuse(demandsOf(a), v, u, n)...) })
+	return out
 }
 
 // SoftViolations counts the preferences of the app that its instances do not meet.

@@ -466,10 +466,12 @@ func (p *planner) finish(apps []*projections.App) Plan {
 // stays says whether an instance of the app is where it should not be and no move takes it elsewhere: it is being restarted there,
 // or stopped for want of a place, or nothing may move now.
 func (p *planner) stays(a *projections.App) bool {
-	for _, in := range a.Instances {
-		if m := p.lock(a, in.ID); m != nil && m.Kind == events.KindStop {
+	for _, m := range a.Open {
+		if m.Kind == events.KindStop { // its instance may be gone already, with its node
 			return true
 		}
+	}
+	for _, in := range a.Instances {
 		n := p.v.Nodes[in.Node]
 		if n == nil || len(p.demands(a).rules(n)) == 0 && len(orders(p.v, n)) == 0 {
 			continue

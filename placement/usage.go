@@ -12,14 +12,17 @@ import (
 // usage is what stands on the nodes, or is on its way to or from them: a move in flight counts at both ends, so that every
 // order in which moves end is possible.
 type usage struct {
-	apps  map[string]map[string]int    // node → app → instances
-	wary  map[string]map[string]int    // the same, of the apps alone that keep away from others
-	count map[string]int               // node → instances
-	cpu   map[string]spec.CPU          // node → taken
-	mem   map[string]spec.Bytes        // node → taken
-	ports map[string]map[string]string // host address → port → app
-	addr  map[string]string            // node → host address
+	apps  map[string]map[string]int     // node → app → instances
+	wary  map[string]map[string]int     // the same, of the apps alone that keep away from others
+	count map[string]int                // node → instances
+	cpu   map[string]spec.CPU           // node → taken
+	mem   map[string]spec.Bytes         // node → taken
+	ports map[string]map[string]holders // host address → port
+	addr  map[string]string             // node → host address
 }
+
+// holders is who has a fixed port of a host: app → instances. More than one app is a conflict that somebody else has to end.
+type holders map[string]int
 
 // newUsage counts everything but what one migration itself takes (skip may be "").
 func newUsage(v *projections.Cluster, skip string) *usage {
@@ -33,7 +36,7 @@ func hostUsage(v *projections.Cluster, skip string, n *projections.Node) *usage 
 
 func countUsage(v *projections.Cluster, skip string, counted func(*projections.Node) bool) *usage {
 	u := &usage{apps: map[string]map[string]int{}, wary: map[string]map[string]int{}, count: map[string]int{}, cpu: map[string]spec.CPU{}, mem: map[string]spec.Bytes{},
-		ports: map[string]map[string]string{}, addr: map[string]string{}}
+		ports: map[string]map[string]holders{}, addr: map[string]string{}}
 	for id, n := range v.Nodes {
 		if counted(n) {
 			u.addr[id] = n.Facts.Address
@@ -52,18 +55,43 @@ func countUsage(v *projections.Cluster, skip string, counted func(*projections.N
 			}
 		}
 		for _, m := range a.Open {
-			if m.Migration == skip || planted.ForgetInFlight {
-				continue
-			}
-			in := a.Instances[m.Instance]
-			for _, end := range []string{m.From, m.To} {
-				if end != "" && (in == nil || in.Node != end) && (end != m.From || m.From != m.To) {
-					u.add(a, end)
+			if m.Migration != skip {
+				for _, node := range onTheWay(a, m) {
+					u.add(a, node)
 				}
 			}
 		}
 	}
 	return u
+}
+
+// onTheWay lists the ends of an open move at which its instance counts though it is not placed there.
+func onTheWay(a *projections.App, m *projections.Migration) (nodes []string) {
+	if planted.ForgetInFlight {
+		return nil
+	}
+	in := a.Instances[m.Instance]
+	for _, end := range []string{m.From, m.To} {
+		if end != "" && (in == nil || in.Node != end) && (end != m.From || m.From != m.To) {
+			nodes = append(nodes, end)
+		}
+	}
+	return nodes
+}
+
+// without calls f while what an open migration takes is not counted, as if it had been skipped.
+func (u *usage) without(a *projections.App, m *projections.Migration, f func()) {
+	if open := a.Open[m.Migration]; open != nil { // and not m, which may be a variation of it
+		nodes := onTheWay(a, open)
+		if in := a.Instances[open.Instance]; in != nil {
+			nodes = append(nodes, in.Node)
+		}
+		for _, node := range nodes {
+			u.remove(a, node)
+			defer u.add(a, node)
+		}
+	}
+	f()
 }
 
 // add counts an instance of the app on a node, if that is one of those counted.
@@ -88,9 +116,13 @@ func (u *usage) add(a *projections.App, node string) {
 	for _, p := range a.Spec.Ports {
 		if p != 0 {
 			if u.ports[host] == nil {
-				u.ports[host] = map[string]string{}
+				u.ports[host] = map[string]holders{}
 			}
-			u.ports[host][strconv.Itoa(p)] = a.Name
+			port := strconv.Itoa(p)
+			if u.ports[host][port] == nil {
+				u.ports[host][port] = holders{}
+			}
+			u.ports[host][port][a.Name]++
 		}
 	}
 }
@@ -103,27 +135,33 @@ func (u *usage) remove(a *projections.App, node string) {
 	}
 	if u.apps[node][a.Name]--; u.apps[node][a.Name] == 0 {
 		delete(u.apps[node], a.Name)
-		delete(u.wary[node], a.Name)
+	}
+	if w := u.wary[node]; w[a.Name] == 1 {
+		delete(w, a.Name)
+	} else if w[a.Name] > 1 {
+		w[a.Name]--
 	}
 	u.count[node]--
 	u.cpu[node] -= a.Spec.Resources.CPU
 	u.mem[node] -= a.Spec.Resources.Memory
 	for _, p := range a.Spec.Ports {
-		if port := strconv.Itoa(p); u.ports[host][port] == a.Name {
-			delete(u.ports[host], port)
+		if by := u.ports[host][strconv.Itoa(p)]; p != 0 && by != nil {
+			if by[a.Name]--; by[a.Name] == 0 {
+				delete(by, a.Name)
+			}
 		}
 	}
 }
 
-// taken returns the first of some ports that is held on the node's host, and the app that holds it, or "".
+// taken returns the first of some ports that is held on the node's host, and the first app that holds it, or "".
 func (u *usage) taken(ports []string, node string) (port, by string) {
 	if len(ports) == 0 {
 		return "", ""
 	}
 	held := u.ports[u.addr[node]]
 	for _, p := range ports {
-		if by := held[p]; by != "" {
-			return p, by
+		if len(held[p]) > 0 {
+			return p, sortedKeys(held[p])[0]
 		}
 	}
 	return "", ""

@@ -26,6 +26,9 @@ func (a *App) Exists() bool {
 
 // SortedInstances returns the app's instances ordered by slot.
 func (a *App) SortedInstances() []*Instance {
+	if len(a.Instances) < 2 {
+		return sorted(a.Instances)
+	}
 	ins := slices.AppendSeq(make([]*Instance, 0, len(a.Instances)), maps.Values(a.Instances))
 	slices.SortFunc(ins, func(x, y *Instance) int { return CompareInstances(x.ID, y.ID) })
 	return ins
@@ -112,13 +115,15 @@ func (c *Cluster) On(node string) []*Instance {
 }
 
 func sorted[V any](m map[string]V) []V {
-	out := make([]V, 0, len(m))
-	if len(m) < 2 { // what nearly all apps have of instances and of open migrations, asked for thousands of times in a pass
+	switch len(m) { // what nearly all apps have of instances and of open migrations, asked for thousands of times in a pass
+	case 0:
+		return nil
+	case 1:
 		for _, v := range m {
-			out = append(out, v)
+			return []V{v}
 		}
-		return out
 	}
+	out := make([]V, 0, len(m))
 	for _, k := range slices.Sorted(maps.Keys(m)) {
 		out = append(out, m[k])
 	}

@@ -14,6 +14,9 @@ import (
 // that it last returned (zero: none), and every 15 s. It decides only on a fold that has caught up since the start and since the
 // last lost connection. An error of decide is logged and decide called again soon; ErrConflict means that the fold moved on, and
 // is not worth a line.
+//
+// A decision that takes long is not made again for each of the events that come meanwhile: the loop then rests for as long as it
+// took. The fold stands still while a decision looks at it, and everybody else in the process would wait.
 func (c *Core) Loop(ctx context.Context, leases bool, decide func(context.Context) (wake time.Time, err error)) error {
 	reconnected := c.NC.StatusChanged()
 	defer c.NC.RemoveStatusListener(reconnected)
@@ -29,7 +32,9 @@ func (c *Core) Loop(ctx context.Context, leases bool, decide func(context.Contex
 		if leases {
 			seen = c.Seen.Changed()
 		}
+		began := time.Now()
 		wake, err := decide(ctx)
+		rest := min(time.Since(began), longestRest)
 		wait := 15 * time.Second
 		switch {
 		case ctx.Err() != nil:
@@ -58,8 +63,21 @@ func (c *Core) Loop(ctx context.Context, leases bool, decide func(context.Contex
 			c.caughtUp.Store(false)
 		}
 		timer.Stop()
+		if rest > shortestRest {
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-time.After(rest):
+			}
+		}
 	}
 }
+
+// Rests of a loop. A decision that takes less than the shortest is made for each event at once.
+const (
+	shortestRest = 10 * time.Millisecond
+	longestRest  = 250 * time.Millisecond
+)
 
 // catchUp returns when the fold has everything, or ctx has ended. An outage is worth one line when it begins and one when it is over.
 func (c *Core) catchUp(ctx context.Context) {

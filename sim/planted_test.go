@@ -81,18 +81,18 @@ func (c *Cluster) other(node string) string {
 	return ""
 }
 
-func (c *Cluster) slow(b Behaviour) { c.Programs.Behave = func(string, string) Behaviour { return b } }
+func (c *Cluster) slow(b Behaviour) { c.Programs.Behave(func(string, string) Behaviour { return b }) }
 
 // undone moves a singleton to a node where it cannot start, so that it has to go back.
 func undone(c *Cluster) {
 	c.Apply(singleton("db"))
 	from := c.On("db")[0]
-	c.Programs.Behave = func(node, _ string) Behaviour {
+	c.Programs.Behave(func(node, _ string) Behaviour {
 		if node != from {
 			return Behaviour{Fails: "exit status 3"}
 		}
 		return Behaviour{}
-	}
+	})
 	c.move("db", c.other(from))
 }
 

@@ -19,8 +19,7 @@ type Programs struct {
 	mu      sync.Mutex
 	nodes   map[string]*machine
 	journal []Span
-	// Behave says how an instance behaves when it starts on a node; nil: it starts at once and is well.
-	Behave func(node, instance string) Behaviour
+	behave  func(node, instance string) Behaviour // nil: it starts at once and is well
 }
 
 // Broken is the command of a program that always fails at once.
@@ -156,11 +155,22 @@ func (m *machine) tell(id string) {
 	}
 }
 
+// Behave sets how an instance behaves when it next starts on a node; nil: it starts at once and is well. Agents call it from
+// goroutines of their own.
+func (p *Programs) Behave(how func(node, instance string) Behaviour) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.behave = how
+}
+
 func (m *machine) behaviour(id string) Behaviour {
-	if m.p.Behave == nil {
+	m.p.mu.Lock()
+	how := m.p.behave
+	m.p.mu.Unlock()
+	if how == nil {
 		return Behaviour{}
 	}
-	return m.p.Behave(m.id, id)
+	return how(m.id, id)
 }
 
 // Prepare implements agent.Driver.

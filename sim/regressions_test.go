@@ -162,12 +162,12 @@ func TestNodeWhereItFailedGoesLast(t *testing.T) {
 		t := c.T
 		db := singleton("db")
 		db.Prefer = []spec.Preference{{Node: "n2", Weight: 100}}
-		c.Programs.Behave = func(node, _ string) Behaviour {
+		c.Programs.Behave(func(node, _ string) Behaviour {
 			if node == "n2" {
 				return Behaviour{Fails: "exit status 3"}
 			}
 			return Behaviour{}
-		}
+		})
 		c.Apply(db)
 		c.For(10 * time.Second) // the back-off of n2 is over
 		declare(c, running(db, "/bin/app"))

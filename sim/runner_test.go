@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"testing/synctest"
 	"time"
 
 	"github.com/go-cluster/go-cluster/api"
@@ -28,11 +29,11 @@ type runner struct {
 
 func newRunner(c *Cluster, h history) *runner {
 	r := &runner{c: c, h: h, began: time.Now(), program: map[string]Behaviour{}, down: map[string]bool{}}
-	c.Programs.Behave = func(node, instance string) Behaviour {
+	c.Programs.Behave(func(node, instance string) Behaviour {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		return r.program[node+"/"+instance[:strings.LastIndexByte(instance, '-')]]
-	}
+	})
 	return r
 }
 
@@ -161,6 +162,7 @@ func (r *runner) crash(node string) {
 }
 
 func (r *runner) disturb(p *process, how disturbance) {
+	synctest.Wait() // no connection is just being made; see Link
 	switch {
 	case p == nil:
 	case how == cut:

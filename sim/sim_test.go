@@ -153,13 +153,13 @@ func TestDrainTimesOut(t *testing.T) {
 	Run(t, plain("n1", "n2"), func(c *Cluster) {
 		c.Apply(singleton("slow"))
 		from := c.On("slow")[0]
-		c.Programs.Behave = func(node, instance string) Behaviour { return Behaviour{StopTakes: 20 * time.Second} }
+		c.Programs.Behave(func(node, instance string) Behaviour { return Behaviour{StopTakes: 20 * time.Second} })
 		rep, err := Ask[api.DrainReply](c, api.NodeDrain, api.DrainRequest{Meta: c.Meta(), Nodes: []string{from}, Timeout: spec.Duration(time.Millisecond)})
 		if err != nil {
 			t.Fatal(err)
 		}
 		c.Until("the drain has failed", time.Minute, func(v *projections.Cluster) bool { return v.Drains[rep.Orders[from]].State == api.OrderFailed })
-		c.Programs.Behave = nil
+		c.Programs.Behave(nil)
 		c.Until("slow runs", 2*time.Minute, func(v *projections.Cluster) bool { return Runs(v, "slow") })
 		alone(t, c)
 	})
@@ -238,12 +238,12 @@ func TestTargetFails(t *testing.T) {
 	Run(t, plain("n1", "n2"), func(c *Cluster) {
 		c.Apply(singleton("db"))
 		from := c.On("db")[0]
-		c.Programs.Behave = func(node, instance string) Behaviour {
+		c.Programs.Behave(func(node, instance string) Behaviour {
 			if node != from {
 				return Behaviour{Fails: "exit status 3"}
 			}
 			return Behaviour{}
-		}
+		})
 		rep, err := Ask[api.Ack](c, api.AppMove, api.MoveRequest{Meta: c.Meta(), App: "db", From: from})
 		if err != nil {
 			t.Fatal(err)
@@ -276,9 +276,9 @@ func TestEverybodyDiesDuringAMove(t *testing.T) {
 					if from == "n1" {
 						to = "n2"
 					}
-					c.Programs.Behave = func(string, string) Behaviour {
+					c.Programs.Behave(func(string, string) Behaviour {
 						return Behaviour{StartTakes: 300 * time.Millisecond, StopTakes: 300 * time.Millisecond}
-					}
+					})
 					rep, err := Ask[api.Ack](c, api.AppMove, api.MoveRequest{Meta: c.Meta(), App: "db", From: from, To: to})
 					if err != nil {
 						t.Fatal(err)

@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"github.com/go-cluster/go-cluster/events"
-	"github.com/go-cluster/go-cluster/placement"
 	"github.com/go-cluster/go-cluster/projections"
 )
 
@@ -89,7 +88,7 @@ func (d *decision) restorable() bool {
 	}
 	back := *m
 	back.Kind, back.From, back.FromInc, back.To, back.ToInc = events.KindInPlace, m.From, m.FromInc, m.From, m.FromInc
-	for _, r := range placement.Judge(d.v, &back) {
+	for _, r := range d.judge(&back) {
 		if r.Code != events.RuleFrozen { // a way back is no move
 			return false
 		}

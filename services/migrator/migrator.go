@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/go-cluster/go-cluster/events"
+	"github.com/go-cluster/go-cluster/placement"
 	"github.com/go-cluster/go-cluster/projections"
 	"github.com/go-cluster/go-cluster/services"
 	"github.com/go-cluster/go-cluster/transport"
@@ -66,6 +67,7 @@ func (s *Service) pass(ctx context.Context) (wake time.Time, err error) {
 	leases := s.Seen.All()
 	var todo []decided
 	s.Replica.View(func(v *projections.Cluster) {
+		judge := placement.Judges(v)
 		for name, a := range v.Apps {
 			if len(todo) == turns {
 				break // storing these wakes the loop
@@ -74,7 +76,7 @@ func (s *Service) pass(ctx context.Context) (wake time.Time, err error) {
 			if _, bad := v.Quarantined[agg]; bad {
 				continue
 			}
-			d, due := nextOf(v, a, now, sure)
+			d, due := nextOf(v, a, now, sure, judge)
 			if d == nil {
 				d = observe(v, a, leases, now, sure)
 			}
@@ -115,10 +117,10 @@ func (s *Service) pass(ctx context.Context) (wake time.Time, err error) {
 }
 
 // nextOf makes the first decision that is due among the open migrations of an app, and says when the next one is.
-func nextOf(v *projections.Cluster, a *projections.App, now time.Time, sure bool) (*events.Draft, time.Time) {
+func nextOf(v *projections.Cluster, a *projections.App, now time.Time, sure bool, judge judge) (*events.Draft, time.Time) {
 	var wake time.Time
 	for _, m := range a.SortedOpen() {
-		d, due := Next(v, m, Input{}, now, sure)
+		d, due := next(v, m, Input{}, now, sure, judge)
 		if d != nil {
 			return d, time.Time{}
 		}

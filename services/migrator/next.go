@@ -24,11 +24,16 @@ type Input struct {
 // ask again (zero: when the fold changes). now is the time of the cluster; while it is not sure nothing is decided for lateness.
 // The event is to be stored with the head of the app in v.
 func Next(v *projections.Cluster, m *projections.Migration, in Input, now time.Time, sure bool) (*events.Draft, time.Time) {
+	return next(v, m, in, now, sure, func(m *projections.Migration) []events.Rejection { return placement.Judge(v, m) })
+}
+
+// next is Next with placement.Judge, or placement.Judges, of v.
+func next(v *projections.Cluster, m *projections.Migration, in Input, now time.Time, sure bool, judge judge) (*events.Draft, time.Time) {
 	a := v.Apps[m.App]
 	if a == nil || m.Ended() {
 		return nil, time.Time{}
 	}
-	d := &decision{v: v, a: a, m: m, in: in, now: now, sure: sure, steps: strategies[row{a.Spec.Mode, m.Kind}]}
+	d := &decision{v: v, a: a, m: m, judge: judge, in: in, now: now, sure: sure, steps: strategies[row{a.Spec.Mode, m.Kind}]}
 	if planted.StopBeforeStart && a.Spec.Mode == spec.Replicas && m.Kind == events.KindMove {
 		d.steps = []step{stop, start}
 	}
@@ -45,11 +50,15 @@ func Next(v *projections.Cluster, m *projections.Migration, in Input, now time.T
 	return d.before()
 }
 
+// judge lists every rule that keeps a migration from going on.
+type judge func(*projections.Migration) []events.Rejection
+
 // decision is one call of Next.
 type decision struct {
 	v     *projections.Cluster
 	a     *projections.App
 	m     *projections.Migration
+	judge judge
 	in    Input
 	now   time.Time
 	sure  bool
@@ -64,7 +73,7 @@ func (d *decision) begin() (*events.Draft, time.Time) {
 	if d.steps == nil {
 		return d.failed("stale", fmt.Sprintf("apps of mode %s cannot %s yet", d.a.Spec.Mode, d.m.Kind), nil, d.left(), "")
 	}
-	if rules := placement.Judge(d.v, d.m); len(rules) > 0 {
+	if rules := d.judge(d.m); len(rules) > 0 {
 		return d.stale(rules)
 	}
 	return d.started(d.next(d.steps[0], 0, false))
@@ -98,7 +107,7 @@ func (d *decision) before() (*events.Draft, time.Time) {
 // done ends a step that was done before the commit, or commits.
 func (d *decision) done(s step, r *api.StepReport) (*events.Draft, time.Time) {
 	if s.Judge && !(s.Commit && d.gone()) {
-		if rules := placement.Judge(d.v, d.m); len(rules) > 0 {
+		if rules := d.judge(d.m); len(rules) > 0 {
 			return d.stale(rules)
 		}
 	}

@@ -9,6 +9,7 @@ import (
 
 	"github.com/go-cluster/go-cluster/api"
 	"github.com/go-cluster/go-cluster/events"
+	"github.com/go-cluster/go-cluster/placement"
 	"github.com/go-cluster/go-cluster/projections"
 	"github.com/go-cluster/go-cluster/services"
 	"github.com/go-cluster/go-cluster/spec"
@@ -120,7 +121,7 @@ func (w *world) settle() (out []events.Event, wake time.Time) {
 		for _, name := range slices.Sorted(maps.Keys(w.v.Apps)) {
 			a := w.v.Apps[name]
 			var due time.Time
-			if d, due = nextOf(w.v, a, w.now, w.sure); d == nil {
+			if d, due = nextOf(w.v, a, w.now, w.sure, placement.Judges(w.v)); d == nil {
 				d = observe(w.v, a, w.leases, w.now, w.sure)
 			}
 			if d != nil {
