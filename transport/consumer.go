@@ -51,6 +51,7 @@ func (c *consumer) Consume(h jetstream.MessageHandler, opts ...jetstream.PullCon
 			d.seq = meta.Sequence.Stream
 		}
 		c.current = d
+		defer alive(d)()
 		h(d)
 	}, append(opts, jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
 		if errors.Is(err, jetstream.ErrConsumerDeleted) || errors.Is(err, jetstream.ErrConnectionClosed) || errors.Is(err, jetstream.ErrBadRequest) {
@@ -67,6 +68,24 @@ func (c *consumer) Consume(h jetstream.MessageHandler, opts ...jetstream.PullCon
 	}))...)
 	c.deliveries = cc
 	return cc, err
+}
+
+// alive tells the server that a delivery is in hand, until the function that it returns is called or the handling is overdue.
+func alive(m jetstream.Msg) (done func()) {
+	ended := make(chan struct{})
+	go func() {
+		tick := time.NewTicker(beat)
+		defer tick.Stop()
+		for range workTimeout / beat {
+			select {
+			case <-ended:
+				return
+			case <-tick.C:
+				_ = m.InProgress() // lost, it costs a repetition
+			}
+		}
+	}()
+	return func() { close(ended) }
 }
 
 func (c *consumer) enter() bool {

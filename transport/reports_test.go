@@ -250,6 +250,43 @@ func TestStopGivesWorkToOthersAtOnce(t *testing.T) {
 	})
 }
 
+// A replica that is killed gives nothing back. What it was handed goes to another within seconds, and what takes long stays with
+// the one that is at it.
+func TestKilledReplicaHoldsNothingForLong(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *site) {
+		var dying *nats.Conn
+		entered := make(chan struct{}, 1)
+		killed := background(t.Context(), func(ctx context.Context) error {
+			return ConsumeReports(ctx, func() (nc *nats.Conn, err error) { dying, err = s.connect(); return dying, err }, s.Subjects, zap.NewNop(),
+				func(context.Context, api.StepReport, string) error {
+					entered <- struct{}{}
+					dying.Close() // the report has been delivered, and neither acknowledged nor refused
+					return errors.New("killed")
+				}, nil)
+		})
+		s.put(report(1))
+		within(t, entered, "the first delivery")
+		died := time.Now()
+		got, stop := consumeReports(s, nil, func(context.Context, api.StepReport) error {
+			<-time.After(15 * time.Second) // long, and well
+			return nil
+		})
+		if h := within(t, got, "the report"); h.at.Sub(died) > 6*time.Second {
+			t.Errorf("it waited %s", h.at.Sub(died))
+		}
+		idle, stopIdle := consumeReports(s, nil, fine)
+		<-time.After(20 * time.Second)
+		for _, stop := range []func() error{stop, stopIdle} {
+			if err := stop(); err != nil {
+				t.Error(err)
+			}
+		}
+		same(t, "taken from the one at it", len(idle), 0)
+		same(t, "pending", s.pending(), 0)
+		_ = killed()
+	})
+}
+
 func TestConsumerThatIsGone(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *site) {
 		ended := make(chan error, 1)

@@ -16,8 +16,11 @@ import (
 )
 
 const (
-	ackWait     = 30 * time.Second // a delivery not answered in this time is given to another replica
-	workTimeout = 20 * time.Second // of one handling, well below ackWait
+	// A delivery that nothing is heard of for this long is given to another replica. It is short because a replica that is killed
+	// keeps what it was given for this long, with a move standing still meanwhile; a handling that takes longer says so (beat).
+	ackWait     = 3 * time.Second
+	beat        = ackWait / 3      // between signs of life of a delivery in hand
+	workTimeout = 20 * time.Second // of one handling; no sign of life after it
 	firstDelay  = 100 * time.Millisecond
 	lastDelay   = 10 * time.Second
 )
