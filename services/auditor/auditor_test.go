@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -270,6 +271,7 @@ func TestDamagedLog(t *testing.T) {
 		if d := s.Detail(); len(d) != 2 || !strings.Contains(d[0], "app/convex") || !strings.Contains(d[1], "node/node-1") {
 			t.Errorf("detail: %q", d)
 		}
+		synctest.Wait() // the loop's own catching up, which no question waits for
 		if err := s.Ready(); err != nil {
 			t.Errorf("not ready: %v", err)
 		}
