@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -109,6 +108,11 @@ func open(cfg Config) (*agent, error) {
 	// What runs already has its deadline from the agent before, in the hands of the watchdogs; ours can only be later.
 	a.auth = newAuthority(cfg.Clock.Boot, cfg.Clock.Boot()+cfg.TTL-cfg.Margin)
 	a.hands = newHands(cfg.Driver)
+	if w, ok := cfg.Driver.(EpochWatcher); ok {
+		for app, epoch := range a.epochs.All() {
+			w.Seen(app, epoch)
+		}
+	}
 	a.fence = &fence{auth: a.auth, hands: a.hands, driver: cfg.Driver, ended: a.ended, hosted: a.hosted, log: cfg.Log}
 	a.journal, err = openJournal(cfg.Dir)
 	return a, err
@@ -176,7 +180,7 @@ func (a *agent) work(ctx context.Context) error {
 	a.mu.Unlock()
 	g.Go(func() error { return a.watchConnection(ctx) })
 	g.Go(func() error { a.watchAuthority(ctx); return nil })
-	g.Go(func() error { a.attend(ctx); return nil })
+	g.Go(func() error { return a.attend(ctx) })
 	g.Go(func() error { a.serveLogs(ctx); return nil })
 	err = g.Wait()
 	a.mu.Lock()
@@ -301,13 +305,16 @@ func (a *agent) wake(app string, seq uint64) error {
 // nudge has the worker of an instance's app look again. Nobody else has anything to do with it: where hundreds run, waking them
 // all for each change of one would cost the square of that.
 func (a *agent) nudge(instance string) {
-	app := instance
-	if i := strings.LastIndexByte(instance, '-'); i >= 0 {
-		app = instance[:i]
-	}
+	st, ok := a.cfg.Driver.Status(instance)
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if w := a.workers[app]; w != nil {
+	if !ok { // gone in between: whose it was does not show
+		for _, w := range a.workers {
+			w.nudge()
+		}
+		return
+	}
+	if w := a.workers[st.App]; w != nil {
 		w.nudge()
 	}
 }
@@ -318,6 +325,15 @@ func (a *agent) nudgeAll() {
 	for _, w := range a.workers {
 		w.nudge()
 	}
+}
+
+// persist writes an epoch down and tells the driver.
+func (a *agent) persist(app string, epoch uint64) error {
+	err := a.epochs.Persist(app, epoch)
+	if w, ok := a.cfg.Driver.(EpochWatcher); ok && err == nil {
+		w.Seen(app, epoch)
+	}
+	return err
 }
 
 // kick has the lease renewed at once.

@@ -49,6 +49,10 @@ type Config struct {
 	// StopAppsOnExit stops every instance gracefully before Run returns because its context ended, renewing the lease meanwhile.
 	// Without it the apps go on running for the next agent, fenced ones until the lease's deadline.
 	StopAppsOnExit bool
+	// LeaveOnExit ends the incarnation as well once every instance is stopped, so that nobody waits for its lease to run out. It
+	// needs StopAppsOnExit.
+	LeaveOnExit bool
+	OnJoin      func() // called each time the node has joined; must not block. May be nil
 }
 
 // Clock is where the agent takes time from. Fields that are nil get the machine's clocks.

@@ -20,8 +20,9 @@ const (
 	declareLongest = 10 * time.Second // between attempts
 )
 
-// attend joins with each incarnation that holds the lease and listens to what is addressed to the node, until ctx ends.
-func (a *agent) attend(ctx context.Context) {
+// attend joins with each incarnation that holds the lease and listens to what is addressed to the node, until ctx ends, or until
+// what the node declares is refused for good.
+func (a *agent) attend(ctx context.Context) error {
 	for ctx.Err() == nil {
 		inc, changed := a.auth.incarnation()
 		if inc == "" {
@@ -46,20 +47,26 @@ func (a *agent) attend(ctx context.Context) {
 				}
 			}
 		}()
-		a.serve(during, inc)
+		err := a.serve(during, inc)
 		cancel()
+		if err != nil {
+			return err
+		}
 	}
+	return nil
 }
 
 // serve is attend for one incarnation.
-func (a *agent) serve(ctx context.Context, inc string) {
+func (a *agent) serve(ctx context.Context, inc string) error {
 	wait, why := 250*time.Millisecond, ""
 	for {
 		err := a.join(ctx, inc)
-		if ctx.Err() != nil {
-			return
-		}
-		if err == nil {
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case api.CodeOf(err) == api.CodeDeclared: // one of its names belongs to others: no repetition changes that
+			return err
+		case err == nil:
 			err = errors.New("wake-ups ended")
 		}
 		if why != err.Error() {
@@ -67,7 +74,7 @@ func (a *agent) serve(ctx context.Context, inc string) {
 			a.cfg.Log.Warn("joining again", zap.Error(err))
 		}
 		if !sleep(ctx, wait) {
-			return
+			return nil
 		}
 		wait = min(2*wait, declareLongest)
 	}
@@ -92,6 +99,9 @@ func (a *agent) join(ctx context.Context, inc string) error {
 	a.mu.Unlock()
 	a.cfg.Log.Info("joined", zap.String("inc", inc), zap.Uint64("seq", reply.Seq))
 	a.nudgeAll()
+	if a.cfg.OnJoin != nil {
+		a.cfg.OnJoin()
+	}
 	return transport.ConsumeWakeups(ctx, a.cfg.Dial, a.subjects, reply.Durable, a.cfg.Log, a.wake)
 }
 

@@ -43,6 +43,19 @@ type Driver interface {
 	Logs(ctx context.Context, id string, lines int, follow bool, w io.Writer) error
 }
 
+// Demoter is a driver whose actives can step down and run on as standbys. With others, stepping down is stopping.
+type Demoter interface {
+	// Demote returns when the active instance can write nothing any more. Its data is complete then. It is a no-op for one that is
+	// not active.
+	Demote(ctx context.Context, id string) (Status, error)
+}
+
+// EpochWatcher is a driver that refuses by epochs itself. Seen is called with each epoch that this node sees of an app; it must
+// not block.
+type EpochWatcher interface {
+	Seen(app string, epoch uint64)
+}
+
 // Instance is one instance as the agent wants it run.
 type Instance struct {
 	ID         string // <app>-<slot>; one NATS token

@@ -45,7 +45,9 @@ func (k *keeper) run(ctx context.Context) error {
 			return err
 		}
 		if k.hold(ctx); ctx.Err() != nil {
-			if k.cfg.StopAppsOnExit {
+			switch {
+			case k.cfg.LeaveOnExit && k.leave(context.WithoutCancel(ctx)):
+			case k.cfg.StopAppsOnExit:
 				// The lease is what the control plane goes by until the next agent: it is to say that all was stopped on purpose.
 				k.renew(context.WithoutCancel(ctx))
 			}
@@ -53,6 +55,21 @@ func (k *keeper) run(ctx context.Context) error {
 		}
 		k.fence.auth.lose()
 	}
+}
+
+// leave ends the incarnation: nothing of it runs any more, so that nobody need wait for its lease. It returns false when that is not
+// known to be stored.
+func (k *keeper) leave(ctx context.Context) bool {
+	for _, st := range k.fence.driver.List() {
+		if lives(st.State) {
+			return false
+		}
+	}
+	try, cancel := context.WithTimeout(ctx, k.cfg.Renew)
+	defer cancel()
+	k.fence.auth.lose() // first: nothing is begun under it any more
+	_, err := k.leases.Put(try, k.lease(api.LeaseYielded, k.tenure.inc, k.tenure.n), k.tenure.seq)
+	return err == nil
 }
 
 // acquire returns nil when the lease is held.

@@ -30,7 +30,7 @@ func (e *stepError) Error() string { return e.detail }
 var steps = map[events.Step]func(*worker, context.Context, mandate, order) (events.Result, error){
 	events.StepPrepare:  (*worker).stepPrepare,
 	events.StepStart:    (*worker).stepStart,
-	events.StepStepDown: (*worker).stepStop,
+	events.StepStepDown: (*worker).stepDown,
 	events.StepPersist:  (*worker).stepPersist,
 	events.StepActivate: (*worker).stepActivate,
 	events.StepStop:     (*worker).stepStop,
@@ -130,6 +130,19 @@ func (w *worker) stepStop(ctx context.Context, m mandate, o order) (events.Resul
 	return events.Result{}, err
 }
 
+// stepDown has the active write nothing any more, and keeps it ready where the driver can.
+func (w *worker) stepDown(ctx context.Context, m mandate, o order) (events.Result, error) {
+	demoter, can := w.a.cfg.Driver.(Demoter)
+	if !can {
+		return w.stepStop(ctx, m, o)
+	}
+	err := w.with(ctx, m, o.instance, func(ctx context.Context) error {
+		_, err := demoter.Demote(ctx, o.instance)
+		return err
+	})
+	return events.Result{}, err
+}
+
 // stepPersist writes the granted epoch down, and with that refuses every lower one for ever.
 func (w *worker) stepPersist(ctx context.Context, m mandate, o order) (events.Result, error) {
 	if planted.EpochNotWritten && w.a.epochs.Highest(w.app) > 0 {
@@ -140,7 +153,7 @@ func (w *worker) stepPersist(ctx context.Context, m mandate, o order) (events.Re
 		in.Role, in.Epoch = api.RoleActive, o.epoch
 		_ = w.launch(ctx, m, in)
 	}
-	if err := w.a.epochs.Persist(w.app, o.epoch); err != nil {
+	if err := w.a.persist(w.app, o.epoch); err != nil {
 		if w.a.epochs.Highest(w.app) > o.epoch {
 			return events.Result{}, &stepError{codeStaleEpoch, err.Error()}
 		}

@@ -242,7 +242,7 @@ func (w *worker) decide(m mandate, s session) (deed, bool) {
 func (w *worker) remember(inc string) error {
 	v := w.view
 	if app := v.state.Apps[w.app]; app != nil && app.Epoch > w.a.epochs.Highest(w.app) {
-		if err := w.a.epochs.Persist(w.app, app.Epoch); err != nil {
+		if err := w.a.persist(w.app, app.Epoch); err != nil {
 			return err
 		}
 	}

@@ -23,6 +23,13 @@ const (
 	CodeTimeout     Code = "timeout"     // time was up
 	CodeUnavailable Code = "unavailable" // NATS or the service cannot be reached, or it cannot decide now
 	CodeInternal    Code = "internal"    // a fault of ours
+	CodeDeclared    Code = "declared"    // the app belongs to the programs that declare it, or its name to an applied app
+	CodeMode        Code = "mode"        // the app's mode has no such thing
+
+	// The following are of clients: nothing on the wire has them.
+	CodeFailed    Code = "failed"    // a move was rolled back or gave up
+	CodeCancelled Code = "cancelled" // it was called off
+	CodeFenced    Code = "fenced"    // the instance may not write
 )
 
 // Error is a typed refusal: what was refused and why, with every failing rule.
@@ -34,8 +41,17 @@ type Error struct {
 	Seq        uint64             `json:"seq,omitzero"` // of the event that records the refusal
 }
 
+// Is says whether target stands for the code of e: an *Error with that code and nothing else.
+func (e *Error) Is(target error) bool {
+	t, ok := target.(*Error)
+	return ok && t.Code == e.Code && t.Detail == "" && t.Field == "" && len(t.Rejections) == 0
+}
+
 // Error implements error: the detail, then one line per rejection.
 func (e *Error) Error() string {
+	if e.Detail == "" {
+		return string(e.Code)
+	}
 	if len(e.Rejections) == 0 {
 		return e.Detail
 	}

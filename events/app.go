@@ -4,9 +4,10 @@ import "github.com/go-cluster/go-cluster/spec"
 
 // AppApplied replaces an app's spec. v1.
 type AppApplied struct {
-	Spec       spec.App `json:"spec"`       // with defaults filled in
-	SpecRev    uint64   `json:"spec_rev"`   // counts applies of this app
-	Generation uint64   `json:"generation"` // rises when instances must be replaced to follow the spec
+	Spec       spec.App `json:"spec"`              // with defaults filled in
+	SpecRev    uint64   `json:"spec_rev"`          // counts applies of this app
+	Generation uint64   `json:"generation"`        // rises when instances must be replaced to follow the spec
+	Declared   string   `json:"declared,omitzero"` // hash of the declaration that it follows; "" when a person applied it
 }
 
 // AppRemoved ends an app; its epochs are remembered. v1.

@@ -27,6 +27,8 @@ type EvacuationCompleted struct {
 type PolicyUpdated struct {
 	Policy spec.Policy `json:"policy"`
 	Hash   string      `json:"hash"`
+	// Declared is the hash of the declaration that it follows; "" when a person set it.
+	Declared string `json:"declared,omitzero"`
 }
 
 // Sources of a freeze.

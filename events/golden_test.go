@@ -126,6 +126,9 @@ func TestSamplesRoundTrip(t *testing.T) {
 
 // setFields notes each field below v and whether it is set. A value of spec's scalar kinds is a leaf.
 func setFields(v reflect.Value, path string, set map[string]bool) {
+	if path != "" && !v.IsZero() { // a list or a pointer that another file leaves empty is set here
+		set[path] = true
+	}
 	switch {
 	case v.Kind() == reflect.Pointer && !v.IsNil():
 		setFields(v.Elem(), path, set)
@@ -224,6 +227,9 @@ func addMissing(t *testing.T) {
 		}
 		raw = append(raw, '\n')
 		name := fmt.Sprintf("%s.v%d.json", e.Type, e.V)
+		if s.gained != "" {
+			name = fmt.Sprintf("%s.v%d-%s.json", e.Type, e.V, s.gained)
+		}
 		f, err := os.OpenFile(filepath.Join(goldenDir, name), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
 		if os.IsExist(err) {
 			continue

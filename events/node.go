@@ -1,6 +1,10 @@
 package events
 
-import "github.com/go-cluster/go-cluster/spec"
+import (
+	"slices"
+
+	"github.com/go-cluster/go-cluster/spec"
+)
 
 // Facts is what a node's agent says of the machine it runs on.
 type Facts struct {
@@ -10,7 +14,15 @@ type Facts struct {
 	Memory  spec.Bytes `json:"memory"`            // capacity
 	OS      string     `json:"os,omitzero"`       // GOOS
 	Arch    string     `json:"arch,omitzero"`     // GOARCH
-	Drivers []string   `json:"drivers,omitempty"` // kinds of apps it can run: "process"
+	Drivers []string   `json:"drivers,omitempty"` // kinds of apps it can run: "process", "embedded"
+	// Apps are those whose code the program of the agent has, as it declares them; Policy is the policy that it declares, nil for none.
+	Apps   []spec.App   `json:"apps,omitempty"`
+	Policy *spec.Policy `json:"policy,omitzero"`
+}
+
+// Registers says whether the program on the node has the code of an app.
+func (f Facts) Registers(app string) bool {
+	return slices.ContainsFunc(f.Apps, func(a spec.App) bool { return a.Name == app })
 }
 
 // NodeJoined is stored when an agent holds the lease of its node under a new incarnation. v1.

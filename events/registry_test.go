@@ -41,8 +41,9 @@ func TestRegistry(t *testing.T) {
 			t.Errorf("TypeOf(%s) = %s, %v, want %s", r.payload, got, err, r.Type)
 		}
 	}
-	if len(payloads) != len(samples()) {
-		t.Errorf("%d types and %d samples", len(payloads), len(samples()))
+	first := slices.DeleteFunc(samples(), func(s sample) bool { return s.gained != "" })
+	if len(payloads) != len(first) {
+		t.Errorf("%d types and %d samples", len(payloads), len(first))
 	}
 }
 

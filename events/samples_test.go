@@ -12,6 +12,7 @@ type sample struct {
 	target    string
 	app, node string
 	data      any
+	gained    string // names the file of a further message of a type, with what the type gained later
 }
 
 var (
@@ -84,6 +85,8 @@ func samples() []sample {
 		return sample{aggregate: App("convex"), app: "convex", node: "node-1", target: sampleNext.Node, data: data}
 	}
 	onCluster := func(data any) sample { return sample{aggregate: Cluster("prod"), data: data} }
+	policy, declaring := samplePolicy(), sampleFacts
+	declaring.Drivers, declaring.Apps, declaring.Policy = []string{"embedded"}, []spec.App{sampleApp()}, &policy
 	proposals := []Proposal{{App: "web", Instance: "web-2", From: "node-1", To: "node-2", Why: "node-1 has 80 % of its memory asked for, node-2 20 %"}}
 	return []sample{
 		onNode(&NodeJoined{Node: "node-2", Inc: "k9-b1-1", Machine: "k9", TTL: spec.Duration(10 * time.Second), Epochs: map[string]uint64{"convex": 7, "cache": 2}, Facts: sampleFacts}),
@@ -135,8 +138,18 @@ func samples() []sample {
 
 		{aggregate: Request(Planner), app: "convex", node: "node-3",
 			data: &RequestRefused{Request: "app.move", Code: "refused", Detail: "move convex: node-3 refused: label role=storage missing (has role=compute)", Rejections: sampleRejections}},
+		onNode(&NodeJoined{Node: "node-2", Inc: "k9-b1-1", Machine: "k9", TTL: spec.Duration(10 * time.Second), Facts: declaring}).as("declared"),
+		onNode(&NodeFactsUpdated{Node: "node-2", Facts: declaring}).as("declared"),
+		onApp(&AppApplied{Spec: sampleApp(), SpecRev: 3, Generation: 2, Declared: "2c26b46b68ffc68ff99b"}).as("declared"),
+		onCluster(&PolicyUpdated{Policy: samplePolicy(), Hash: "9f86d081884c7d659a2f", Declared: "2c26b46b68ffc68ff99b"}).as("declared"),
+
 		{aggregate: Audit(Auditor), data: &InvariantViolated{Invariant: "locks", Seq: 4711, Detail: "migration m-5f1d of convex-0 starts while m-5f1c is open"}},
 	}
+}
+
+func (s sample) as(gained string) sample {
+	s.gained = gained
+	return s
 }
 
 // event makes s an event of revision 42, as Append would.

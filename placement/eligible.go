@@ -61,6 +61,9 @@ func (d demands) rules(n *projections.Node) []events.Rejection {
 			no(events.RuleLabel, "%s", why)
 		}
 	}
+	if d.app.Spec.Process == nil && !n.Facts.Registers(d.app.Name) {
+		no(events.RuleCode, "the program there does not register %s", d.app.Name)
+	}
 	if only := d.app.Spec.OnNodes; len(only) > 0 && !slices.Contains(only, n.ID) {
 		no(events.RuleOnNodes, "not one of the nodes allowed (%s)", someOf(only))
 	}

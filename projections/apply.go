@@ -100,7 +100,8 @@ func (c *Cluster) applyNode(e *events.Event) {
 		if n.Machine == d.Machine && n.Inc != d.Inc {
 			c.restarted(e, n.ID, d.Inc)
 		}
-		n.Status, n.Inc, n.Machine, n.TTL, n.Facts, n.Epochs = StatusReady, d.Inc, d.Machine, d.TTL.D(), d.Facts, d.Epochs
+		n.Status, n.Inc, n.Machine, n.TTL, n.Epochs = StatusReady, d.Inc, d.Machine, d.TTL.D(), d.Epochs
+		c.factsOf(e, n, d.Facts)
 		n.Joined = causeOf(e)
 		for app, epoch := range d.Epochs {
 			if a := c.Apps[app]; a != nil && epoch > a.Epoch {
@@ -123,7 +124,7 @@ func (c *Cluster) applyNode(e *events.Event) {
 		n.Status = StatusLeft
 		c.finishDrain(n, e, stateCancelled, nil)
 	case *events.NodeFactsUpdated:
-		n.Facts = d.Facts
+		c.factsOf(e, n, d.Facts)
 	case *events.NodeLabelsUpdated:
 		n.Labels, n.Labelled = d.After, causeOf(e)
 		if d.Declared != nil {
@@ -147,6 +148,15 @@ func (c *Cluster) applyNode(e *events.Event) {
 	case *events.DrainCancelled:
 		c.finishDrain(n, e, stateCancelled, nil)
 	}
+}
+
+// factsOf replaces the facts of a node.
+func (c *Cluster) factsOf(e *events.Event, n *Node, f events.Facts) {
+	if n.Factual.Seq == 0 || !sameNames(n.Facts.Apps, f.Apps) {
+		n.Factual = causeOf(e)
+	}
+	n.Facts = f
+	c.declare(e, n, f)
 }
 
 // States of a standing order; the same words as on the wire.
@@ -239,8 +249,12 @@ func (c *Cluster) applyApp(e *events.Event) {
 			a.Backoff = map[string]Backoff{} // another program: what failed before says nothing
 		}
 		a.Spec, a.SpecRev, a.Generation, a.Removed, a.DeleteLocal = d.Spec, d.SpecRev, d.Generation, false, false
-		a.Applied = causeOf(e)
+		a.Applied, a.Declared = causeOf(e), d.Declared
+		if d.Declared == "" {
+			a.Changed = causeOf(e)
+		}
 	case *events.AppRemoved:
+		c.forgetDeclarations(a.Name)
 		a.Removed, a.DeleteLocal, a.Applied, a.Pending = true, d.DeleteLocal, causeOf(e), nil
 	case *events.AppRestartRequested:
 		a.Generation, a.Restarted = d.Generation, causeOf(e)

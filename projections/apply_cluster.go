@@ -12,7 +12,10 @@ func (c *Cluster) applyCluster(e *events.Event) {
 			c.admit(e, d, mv)
 		}
 	case *events.PolicyUpdated:
-		c.Policy, c.PolicyHash, c.PolicyBy = d.Policy.WithDefaults(), d.Hash, causeOf(e)
+		c.Policy, c.PolicyHash, c.PolicyBy, c.PolicyDecl = d.Policy.WithDefaults(), d.Hash, causeOf(e), d.Declared
+		if d.Declared == "" {
+			c.PolicySet = causeOf(e)
+		}
 	case *events.MovesFrozen:
 		c.Frozen[d.Source] = d.Why
 	case *events.MovesUnfrozen:

@@ -26,6 +26,8 @@ type Cluster struct {
 	Policy     spec.Policy
 	PolicyHash string
 	PolicyBy   Cause
+	PolicySet  Cause             // last time that a person set it; a declaration first seen before it has no say
+	PolicyDecl string            // hash of the declaration that it follows, "" for none
 	Frozen     map[string]string // source → why
 
 	Commands map[string]Outcome // by command id: the latest keepCommands
@@ -34,6 +36,7 @@ type Cluster struct {
 	Heads       map[events.Aggregate]events.Head
 	Quarantined map[events.Aggregate]string // why; such an aggregate is followed and never appended to
 	ended       []string                    // ids of ended migrations, oldest first
+	declared    map[string]map[string]Cause // what was ever declared: name → hash → first seen; see declared.go
 	Metrics     *Metrics
 }
 
@@ -51,7 +54,7 @@ func NewCluster(name string) *Cluster {
 		Evacuations: map[string]*Evacuation{}, Rebalances: map[string]*Rebalance{}, Drains: map[string]*Drain{},
 		Policy: spec.Policy{}.WithDefaults(), PolicyHash: events.HashPolicy(spec.Policy{}.WithDefaults()), Frozen: map[string]string{},
 		Commands: map[string]Outcome{}, Heads: map[events.Aggregate]events.Head{}, Quarantined: map[events.Aggregate]string{},
-		Metrics: NewMetrics(),
+		declared: map[string]map[string]Cause{}, Metrics: NewMetrics(),
 	}
 }
 
@@ -90,7 +93,10 @@ type Node struct {
 	Drain    *Drain // open drain
 	Epochs   map[string]uint64
 
+	declares map[string]Declaration // by name; see declared.go
+
 	Joined    Cause // last joined
+	Factual   Cause // last joined or facts.updated that changed which apps are registered
 	Labelled  Cause // last labels.updated
 	Scheduled Cause // last cordon, uncordon or drain event
 	Suspected Cause
@@ -117,6 +123,7 @@ type App struct {
 	Name        string
 	Spec        spec.App
 	SpecRev     uint64
+	Declared    string // hash of the declaration that the spec follows, "" when a person changed it last
 	Generation  uint64 // instances with a smaller one are replaced
 	Removed     bool
 	DeleteLocal bool // of the removal
@@ -130,6 +137,7 @@ type App struct {
 	Placed      int                // instances ever placed: tells a first placement from scaling
 
 	Applied    Cause // last spec event
+	Changed    Cause // last one by a person; a declaration first seen before it has no say
 	Ruled      Cause // last spec event that changed the rules for where it may run
 	Restarted  Cause // last event that raised Generation
 	ScaledFrom int   // desired instances before the last spec event

@@ -35,6 +35,17 @@ func (a App) ValidateApplied() error {
 	return f.err()
 }
 
+// ValidateDeclared is Validate for an app whose code is part of a program: what only a process has is refused.
+func (a App) ValidateDeclared() error {
+	f := a.faults()
+	for key, given := range map[string]bool{"process": a.Process != nil, "health": a.Health != nil, "sqlite": a.SQLite != "", "ports": len(a.Ports) > 0} {
+		if given {
+			f.addf(key, "only an app with a process has it")
+		}
+	}
+	return f.err()
+}
+
 func (a App) faults() faults {
 	var f faults
 	f.check("name", ValidateName("app", a.Name))

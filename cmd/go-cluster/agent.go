@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/go-cluster/go-cluster/agent"
+	"github.com/go-cluster/go-cluster/agent/machine"
 	"github.com/go-cluster/go-cluster/agent/process"
 	"github.com/go-cluster/go-cluster/spec"
 	"github.com/go-cluster/go-cluster/transport"
@@ -91,11 +92,11 @@ func (cmd *agentCommand) Run(s *session) error {
 	}
 	dir := cmd.DataDir
 	if dir == "" {
-		if dir, err = stateDir(cmd.Node); err != nil {
+		if dir, err = machine.StateDir(cmd.Node); err != nil {
 			return fail(exitUsage, "%w", err).try("go-cluster agent --data-dir DIR")
 		}
 	}
-	facts, err := machineFacts()
+	facts, err := machine.Facts(thisBuild().Version, "process")
 	if err != nil {
 		return err
 	}
@@ -138,7 +139,7 @@ func (cmd *agentCommand) Run(s *session) error {
 	}
 	err = agent.Run(s.ctx, agent.Config{
 		Cluster: cluster, Node: cmd.Node, Dir: dir, Labels: labels, Address: address, Facts: facts, Version: thisBuild().Version,
-		NATSURL: at.servers, TTL: cmd.LeaseTTL, NC: at.nc, Dial: at.dial, Driver: driver, Log: log, Load: new(machineLoad).now,
+		NATSURL: at.servers, TTL: cmd.LeaseTTL, NC: at.nc, Dial: at.dial, Driver: driver, Log: log, Load: new(machine.Load).Now,
 	})
 	return ended(s.ctx, "node "+cmd.Node, err)
 }
@@ -171,22 +172,6 @@ func makeNodeDir(dir string) error {
 		return err
 	}
 	return os.Chmod(dir, 0o711)
-}
-
-// stateDir is where an agent keeps its data unless told otherwise.
-func stateDir(node string) (string, error) {
-	if os.Geteuid() == 0 {
-		return filepath.Join("/var/lib/go-cluster", node), nil
-	}
-	state := os.Getenv("XDG_STATE_HOME")
-	if state == "" {
-		home, err := os.UserHomeDir()
-		if err != nil {
-			return "", err
-		}
-		state = filepath.Join(home, ".local", "state")
-	}
-	return filepath.Join(state, "go-cluster", node), nil
 }
 
 // localAddress is the address that this machine reaches NATS from. Who reaches NATS most likely reaches it there too.

@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/go-cluster/go-cluster/agent"
+	"github.com/go-cluster/go-cluster/agent/machine"
 	"github.com/go-cluster/go-cluster/agent/process"
 )
 
@@ -25,16 +26,16 @@ type devNodes struct {
 // openNodes makes everything that the agents need. Close it after run.
 func (cmd *devCommand) openNodes(cluster string, home *devHome, at *devLink, log *zap.Logger) (*devNodes, error) {
 	nodes := &devNodes{}
-	facts, err := machineFacts()
+	facts, err := machine.Facts(thisBuild().Version, "process")
 	if err != nil {
 		return nil, err
 	}
-	load := new(machineLoad)
+	load := new(machine.Load)
 	for i := range cmd.Nodes {
 		id := fmt.Sprintf("node-%d", i+1)
 		cfg := agent.Config{
 			Cluster: cluster, Node: id, Dir: home.node(id), Address: "127.0.0.1", Facts: facts, Version: facts.Version,
-			NATSURL: at.servers, TTL: cmd.LeaseTTL, Dial: at.dial, Log: log, Load: load.now, StopAppsOnExit: true,
+			NATSURL: at.servers, TTL: cmd.LeaseTTL, Dial: at.dial, Log: log, Load: load.Now, StopAppsOnExit: true,
 		}
 		if err := nodes.open(&cfg, home, at, log); err != nil {
 			nodes.close()

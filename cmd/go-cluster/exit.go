@@ -76,7 +76,7 @@ func codeOfAPI(code api.Code) int {
 		return exitUsage
 	case api.CodeNotFound:
 		return exitNotFound
-	case api.CodeRefused, api.CodeUnsupported, api.CodePending:
+	case api.CodeRefused, api.CodeUnsupported, api.CodePending, api.CodeDeclared, api.CodeMode:
 		return exitRefused
 	case api.CodeConflict:
 		return exitConflict

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/go-json-experiment/json"
+
 	"github.com/go-cluster/go-cluster/api"
 	"github.com/go-cluster/go-cluster/events"
 	"github.com/go-cluster/go-cluster/projections"
@@ -40,6 +42,22 @@ func checkDeclaration(r api.DeclareRequest) *api.Error {
 			return bad("labels", fmt.Errorf("label %s: the prefix %s is reserved for the cluster", k, spec.ReservedLabelPrefix))
 		}
 	}
+	for i, app := range r.Facts.Apps {
+		if err := app.ValidateDeclared(); err != nil {
+			return bad("apps", fmt.Errorf("app %s: %w", app.Name, err))
+		}
+		if faults := app.Unsupported(); len(faults) > 0 {
+			return &api.Error{Code: api.CodeUnsupported, Field: "apps", Detail: fmt.Sprintf("declare %s: app %s: %s: %s", r.Node, app.Name, faults[0].Field, faults[0].Detail)}
+		}
+		if slices.ContainsFunc(r.Facts.Apps[:i], func(o spec.App) bool { return o.Name == app.Name }) {
+			return bad("apps", fmt.Errorf("app %s is declared twice", app.Name))
+		}
+	}
+	if r.Facts.Policy != nil {
+		if err := r.Facts.Policy.Validate(); err != nil {
+			return bad("policy", err)
+		}
+	}
 	for _, app := range slices.Sorted(maps.Keys(r.Epochs)) {
 		if err := spec.ValidateName("app", app); err != nil {
 			return bad("epochs", err)
@@ -70,6 +88,12 @@ func declared(v *projections.Cluster, r api.DeclareRequest, l transport.LeaseRec
 	labels := declaredLabels(n, r, l.Lease.Host)
 	if err := spec.ValidateLabels(labels.After); err != nil { // before anything else: half a declaration helps nobody
 		return nil, &api.Error{Code: api.CodeInvalid, Field: "labels", Detail: fmt.Sprintf("declare %s: with the labels it has: %v", r.Node, err)}
+	}
+	for _, app := range r.Facts.Apps {
+		if a := v.Apps[app.Name]; a != nil && a.Exists() && a.Spec.Process != nil {
+			return nil, api.Refuse(api.CodeDeclared, "declare %s: app %s: a process app of that name is applied: remove it (go-cluster app remove %s), or register the app under another name",
+				r.Node, app.Name, app.Name)
+		}
 	}
 	draft := func(data any) (*events.Draft, *api.Error) {
 		return &events.Draft{Aggregate: events.Node(r.Node), Node: r.Node, Data: data}, nil
@@ -128,6 +152,7 @@ func hostOf(r api.DeclareRequest, hostname string) string {
 }
 
 func sameFacts(a, b events.Facts) bool {
-	same := slices.Equal(a.Drivers, b.Drivers)
-	return same && a.Address == b.Address && a.Version == b.Version && a.CPU == b.CPU && a.Memory == b.Memory && a.OS == b.OS && a.Arch == b.Arch
+	x, errX := json.Marshal(a, json.Deterministic(true))
+	y, errY := json.Marshal(b, json.Deterministic(true))
+	return errX == nil && errY == nil && string(x) == string(y)
 }

@@ -3,6 +3,8 @@ package planner
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 
 	"github.com/go-json-experiment/json"
 
@@ -68,6 +70,9 @@ func declarable(a spec.App) (spec.App, *api.Error) {
 
 // applied decides what a declaration stores: nothing where the app is declared so already.
 func applied(v *projections.Cluster, want spec.App) (*events.Draft, error) {
+	if by := declaredBy(v, want.Name); len(by) > 0 {
+		return nil, api.Refuse(api.CodeDeclared, "apply %s: the programs on %s declare it: its spec is part of them; use another name", want.Name, strings.Join(by, ", "))
+	}
 	data := &events.AppApplied{Spec: want, SpecRev: 1, Generation: 1}
 	if a := v.Apps[want.Name]; a != nil && a.SpecRev > 0 {
 		data.SpecRev, data.Generation = a.SpecRev+1, a.Generation+1
@@ -111,6 +116,9 @@ func (s *Service) remove(ctx context.Context, r *transport.Request) (any, error)
 		if a.Removed {
 			return nil, nil
 		}
+		if by := declaredBy(v, a.Name); len(by) > 0 {
+			return nil, api.Refuse(api.CodeDeclared, "remove %s: the programs on %s still declare it: stop them, or take it out of them, first", a.Name, strings.Join(by, ", "))
+		}
 		for _, m := range a.SortedOpen() {
 			if m.Committed {
 				return nil, api.Refuse(api.CodeRefused, "remove %s: migration %s has passed its commit; try again when it has ended", req.App, m.Migration)
@@ -132,6 +140,16 @@ func (s *Service) restart(ctx context.Context, r *transport.Request) (any, error
 		}
 		return &events.Draft{Aggregate: events.App(a.Name), App: a.Name, Data: &events.AppRestartRequested{Generation: a.Generation + 1}}, nil
 	})
+}
+
+// declaredBy lists the ready nodes whose programs declare an app.
+func declaredBy(v *projections.Cluster, app string) []string {
+	var nodes []string
+	for _, d := range v.Declarations(app) {
+		nodes = append(nodes, d.Nodes...)
+	}
+	slices.Sort(nodes)
+	return nodes
 }
 
 // sameJSON says whether two values travel alike.

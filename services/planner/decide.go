@@ -35,6 +35,7 @@ func decide(v *projections.Cluster, plan placement.Plan, now time.Time, sure boo
 			wake = t
 		}
 	}
+	followDeclarations(v, add)
 	moves := plan.Moves
 	if sure {
 		moves = append(moves, overdue(v, plan, now)...)

@@ -1,6 +1,5 @@
-//go:build linux
-
-package main
+// Package machine measures the machine that an agent runs on.
+package machine
 
 import (
 	"errors"
@@ -17,29 +16,29 @@ import (
 	"github.com/go-cluster/go-cluster/spec"
 )
 
-// machineFacts says what this machine has. A container's CPU limit counts, as the runtime sees it; its memory limit does not.
-func machineFacts() (events.Facts, error) {
+// Facts says what this machine has. A container's CPU limit counts, as the runtime sees it; its memory limit does not.
+func Facts(version string, drivers ...string) (events.Facts, error) {
 	m, err := mem.VirtualMemory()
 	if err != nil {
 		return events.Facts{}, fmt.Errorf("memory of this machine: %w", err)
 	}
 	return events.Facts{
-		Version: thisBuild().Version, CPU: spec.CPU(1000 * runtime.GOMAXPROCS(0)), Memory: spec.Bytes(m.Total),
-		OS: runtime.GOOS, Arch: runtime.GOARCH, Drivers: []string{"process"},
+		Version: version, CPU: spec.CPU(1000 * runtime.GOMAXPROCS(0)), Memory: spec.Bytes(m.Total),
+		OS: runtime.GOOS, Arch: runtime.GOARCH, Drivers: drivers,
 	}, nil
 }
 
-// machineLoad measures how busy this machine is, at most once a second however often it is asked. It is safe for concurrent use.
-type machineLoad struct {
+// Load measures how busy this machine is, at most once a second however often it is asked. It is safe for concurrent use.
+type Load struct {
 	mu    sync.Mutex
 	at    time.Time
 	times cpu.TimesStat
 	load  api.Load
 }
 
-// now returns the CPU time used since the measurement before this one, and the memory in use. What cannot be measured keeps its
+// Now returns the CPU time used since the measurement before this one, and the memory in use. What cannot be measured keeps its
 // last value.
-func (l *machineLoad) now() api.Load {
+func (l *Load) Now() api.Load {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.at.IsZero() && time.Since(l.at) < time.Second {

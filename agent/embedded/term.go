@@ -1,0 +1,71 @@
+package embedded
+
+import (
+	"context"
+	"fmt"
+)
+
+// Place is where a function of an app is called for: it travels in its context.
+type Place struct {
+	App      string
+	Instance string
+	Node     string
+	Role     string // api.Role…
+	Epoch    uint64 // of the active; 0 for others
+	DataDir  string // of the instance; it stays on the node
+}
+
+// placeKey finds the place and the gate in a context.
+type placeKey struct{}
+
+type carried struct {
+	place Place
+	gate  *gate // nil but for the active
+}
+
+func carry(ctx context.Context, p Place, g *gate) context.Context {
+	return context.WithValue(ctx, placeKey{}, carried{p, g})
+}
+
+// PlaceOf returns what a function's context carries.
+func PlaceOf(ctx context.Context) (Place, bool) {
+	c, ok := ctx.Value(placeKey{}).(carried)
+	return c.place, ok
+}
+
+// Fence returns nil while the active instance of the app on this node may write, and an error that is ErrFenced otherwise. With a
+// context that an OnActive was given, it answers for that time of being active, and for none that came after it.
+func (d *Driver) Fence(ctx context.Context, app string) error {
+	g, err := d.gate(ctx, app)
+	if err != nil {
+		return err
+	}
+	return g.check()
+}
+
+// Write calls f while the gate is held open: a step-down waits until f has returned. f is not called when the gate is closed.
+func (d *Driver) Write(ctx context.Context, app string, f func(context.Context) error) error {
+	g, err := d.gate(ctx, app)
+	if err != nil {
+		return err
+	}
+	if err := g.enter(); err != nil {
+		return err
+	}
+	defer g.leave()
+	return f(ctx)
+}
+
+func (d *Driver) gate(ctx context.Context, app string) (*gate, error) {
+	if c, ok := ctx.Value(placeKey{}).(carried); ok && c.place.App == app && c.gate != nil {
+		return c.gate, nil
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, in := range d.instances {
+		if in.want.App.Name == app && in.gate != nil {
+			return in.gate, nil
+		}
+	}
+	return nil, fmt.Errorf("%s: %w: it is not active on this node", app, ErrFenced)
+}

@@ -1,0 +1,186 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/go-cluster/go-cluster/agent/embedded"
+	"github.com/go-cluster/go-cluster/spec"
+)
+
+// Application is an app whose code is part of this program.
+type Application struct {
+	name string
+
+	mu       sync.Mutex
+	spec     spec.App
+	faults   []string
+	code     embedded.App
+	platform *Platform
+	fixed    bool // Run has begun: its functions are known
+}
+
+// AppOption says something about an app: how many instances it has, and with a Constraint where they may run.
+type AppOption interface{ option(*Application) }
+
+type appOption func(*Application)
+
+func (f appOption) option(a *Application) { f(a) }
+
+// App describes an app. It becomes part of a node with Platform.Register. Without a mode it is refused there.
+func App(name string, options ...AppOption) *Application {
+	a := &Application{name: name, spec: spec.App{Name: name}, code: embedded.App{Name: name}}
+	for _, o := range options {
+		if o == nil {
+			a.fault("an option is nil")
+			continue
+		}
+		o.option(a)
+	}
+	return a
+}
+
+// Name returns the app's name.
+func (a *Application) Name() string { return a.name }
+
+func (a *Application) fault(format string, args ...any) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.faults = append(a.faults, fmt.Sprintf(format, args...))
+}
+
+func mode(m spec.Mode, more func(*spec.App)) AppOption {
+	return appOption(func(a *Application) {
+		if a.spec.Mode != "" {
+			a.fault("it has two modes, %s and %s", a.spec.Mode, m)
+		}
+		a.spec.Mode = m
+		if more != nil {
+			more(&a.spec)
+		}
+	})
+}
+
+// Singleton has one active instance at most, guarded by an epoch: when it moves, the new place is prepared, the old one steps down,
+// and only then does the new one serve.
+func Singleton() AppOption { return mode(spec.Singleton, nil) }
+
+// Spread has one instance on every eligible node. They never move: one begins where a node becomes eligible and stops where a node
+// no longer is.
+func Spread() AppOption { return mode(spec.Spread, nil) }
+
+// Replicas has n equal instances, at most one on a node. When one moves, the new one runs before the old one stops.
+func Replicas(n int) AppOption {
+	return mode(spec.Replicas, func(a *spec.App) { a.Replicas = &n })
+}
+
+// Pool is another word for Replicas.
+func Pool(n int) AppOption { return Replicas(n) }
+
+// StepTimeout is how long each step of a move may take; 1 min unless set.
+func StepTimeout(d time.Duration) AppOption {
+	return appOption(func(a *Application) { a.spec.Migration.StepTimeout = a.duration("StepTimeout", d) })
+}
+
+// MinHealthyTime is how long a new instance of a pool must have been running before the old one stops.
+func MinHealthyTime(d time.Duration) AppOption {
+	return appOption(func(a *Application) { a.spec.Migration.MinHealthyTime = a.duration("MinHealthyTime", d) })
+}
+
+// MaxParallel is how many instances of the app may move at once; 1 unless set.
+func MaxParallel(n int) AppOption {
+	return appOption(func(a *Application) {
+		if n < 1 {
+			a.fault("MaxParallel %d: want at least 1", n)
+		}
+		a.spec.Migration.MaxParallel = n
+	})
+}
+
+// KeepWhenInvalid lets an instance serve on whose rules broke while no other node can take it. Without it, it stops.
+func KeepWhenInvalid() AppOption {
+	return appOption(func(a *Application) { a.spec.OnInvalid = spec.OnInvalidKeep })
+}
+
+// ContinueInIsolation lets instances go on on a node that has lost its lease. A singleton is then never taken over until somebody
+// confirms that its machine is off.
+func ContinueInIsolation() AppOption {
+	return appOption(func(a *Application) { a.spec.OnIsolation = spec.OnIsolationContinue })
+}
+
+// AppLabels labels the app itself, for selecting apps.
+func AppLabels(labels map[string]string) AppOption {
+	return appOption(func(a *Application) { a.spec.Labels = labels })
+}
+
+func (a *Application) duration(option string, d time.Duration) spec.Duration {
+	if d <= 0 {
+		a.fault("%s %s: want more than 0", option, d)
+	}
+	return spec.Duration(d)
+}
+
+// bind makes the app part of a platform, and returns everything that is wrong with it.
+func (a *Application) bind(p *Platform) []string {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	faults := slices.Clone(a.faults)
+	if a.platform != nil && a.platform != p {
+		faults = append(faults, "it is registered with another platform")
+	}
+	a.platform = p
+	if err := a.spec.ValidateDeclared(); err != nil {
+		faults = append(faults, err.Error())
+	} else if no := a.spec.Unsupported(); len(no) > 0 {
+		faults = append(faults, no[0].Field+": "+no[0].Detail)
+	}
+	return faults
+}
+
+// build returns the app as the node runs and declares it.
+func (a *Application) build() (embedded.App, spec.App) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.fixed = true
+	return a.code, a.spec
+}
+
+// on sets a function, which is only possible before Run.
+func (a *Application) on(name string, set func()) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.fixed {
+		why := fmt.Sprintf("app %s: %s is set after Run", a.name, name)
+		a.platform.fault("%s", why)
+		return
+	}
+	set()
+}
+
+// OnStart is called when an instance begins on this node, before it takes any role. The context ends when the instance leaves the
+// node. It returns soon: what goes on is a goroutine that ends with the context.
+func (a *Application) OnStart(f func(context.Context) error) {
+	a.on("OnStart", func() { a.code.OnStart = f })
+}
+
+// OnActive is called when the instance of a singleton serves, under a new epoch. The context ends when it steps down, and carries
+// the epoch (see Epoch, Fence and Write). It returns soon: what goes on is a goroutine that ends with the context.
+func (a *Application) OnActive(f func(context.Context) error) {
+	a.on("OnActive", func() { a.code.OnActive = f })
+}
+
+// OnStandby is called when the instance of a singleton is prepared, and when it steps down: then its OnActive context has ended, it
+// may still write what is left to be written until OnStandby returns, and the epoch is handed on after that. The context ends when
+// it becomes active again or leaves the node.
+func (a *Application) OnStandby(f func(context.Context) error) {
+	a.on("OnStandby", func() { a.code.OnStandby = f })
+}
+
+// OnStop is called when an instance leaves this node, also when Run ends. Its context is for the call only. An active instance may
+// write until it returns, unless it is the lease that has ended.
+func (a *Application) OnStop(f func(context.Context) error) {
+	a.on("OnStop", func() { a.code.OnStop = f })
+}

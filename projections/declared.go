@@ -1,0 +1,114 @@
+package projections
+
+import (
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/go-cluster/go-cluster/events"
+	"github.com/go-cluster/go-cluster/spec"
+)
+
+// What programs declare: apps, and the policy under the name "". Of several declarations of one thing that one is in force which
+// was seen first latest, among those of ready nodes: a new release of a program wins over an old one that still runs, whichever of
+// them joins last. With no ready node left the last one stays.
+
+// Declaration is what a program on a node declares of one app, or of the policy. Which field is set tells.
+type Declaration struct {
+	Hash   string
+	App    *spec.App
+	Policy *spec.Policy
+	First  Cause    // the event that carried it first
+	Nodes  []string // ready ones whose programs declare it, in order
+}
+
+// policyName is the key of the policy among the declarations; no app has it.
+const policyName = ""
+
+// HashDeclaration names a declared spec or policy by its content.
+func HashDeclaration(what any) string {
+	b, err := json.Marshal(what, json.Deterministic(true))
+	if err != nil {
+		return "" // what was decoded encodes: cannot happen
+	}
+	return events.Derive("declaration", string(b))
+}
+
+// declarations lists what a node's program declares, by name.
+func declarations(f events.Facts) map[string]Declaration {
+	if len(f.Apps) == 0 && f.Policy == nil {
+		return nil
+	}
+	out := map[string]Declaration{}
+	for i := range f.Apps {
+		a := f.Apps[i].WithDefaults()
+		out[a.Name] = Declaration{Hash: HashDeclaration(a), App: &a}
+	}
+	if f.Policy != nil {
+		p := f.Policy.WithDefaults()
+		out[policyName] = Declaration{Hash: HashDeclaration(p), Policy: &p}
+	}
+	return out
+}
+
+// declare notes what an event declares that no event declared before.
+func (c *Cluster) declare(e *events.Event, n *Node, f events.Facts) {
+	n.declares = declarations(f)
+	for name, d := range n.declares {
+		if c.declared[name] == nil {
+			c.declared[name] = map[string]Cause{}
+		}
+		if _, seen := c.declared[name][d.Hash]; !seen {
+			c.declared[name][d.Hash] = causeOf(e)
+		}
+	}
+}
+
+// forgetDeclarations is called when an app is removed: who declares it again declares it anew.
+func (c *Cluster) forgetDeclarations(app string) { delete(c.declared, app) }
+
+// DeclaredNames lists what ready nodes declare: apps in order, and "" for the policy.
+func (c *Cluster) DeclaredNames() []string {
+	names := map[string]bool{}
+	for _, n := range c.Nodes {
+		if n.Status == StatusReady {
+			for name := range n.declares {
+				names[name] = true
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(names))
+}
+
+// Declarations lists what ready nodes declare of an app, or of the policy under the name "", the one in force first.
+func (c *Cluster) Declarations(name string) []Declaration {
+	byHash := map[string]*Declaration{}
+	for _, n := range c.SortedNodes() {
+		d, ok := n.declares[name]
+		if !ok || n.Status != StatusReady {
+			continue
+		}
+		if byHash[d.Hash] == nil {
+			d.First = c.declared[name][d.Hash]
+			byHash[d.Hash] = &d
+		}
+		byHash[d.Hash].Nodes = append(byHash[d.Hash].Nodes, n.ID)
+	}
+	out := make([]Declaration, 0, len(byHash))
+	for _, d := range byHash {
+		out = append(out, *d)
+	}
+	slices.SortFunc(out, func(x, y Declaration) int {
+		if x.First.Seq != y.First.Seq {
+			return int(y.First.Seq) - int(x.First.Seq)
+		}
+		return strings.Compare(x.Hash, y.Hash)
+	})
+	return out
+}
+
+func sameNames(x, y []spec.App) bool {
+	return slices.EqualFunc(x, y, func(a, b spec.App) bool { return a.Name == b.Name })
+}
