@@ -20,6 +20,7 @@ const (
 	RuleEvacuated = "evacuated"  // matches an open evacuation
 	RuleNotReady  = "not_ready"  // suspected, lost or left
 	RuleDriver    = "driver"     // cannot run this kind of app
+	RuleName      = "name"       // its instance there would have the name of another app's
 	RuleCode      = "code"       // its program does not register the app
 	RuleFailed    = "failed"     // the app failed there a short while ago
 	RulePort      = "port"       // a fixed port is taken by another instance on that host

@@ -38,6 +38,9 @@ var routes = map[route][]leg{
 	{spec.Replicas, events.KindPlace}:    {{events.StepStart, false, last}},
 	{spec.Replicas, events.KindInPlace}:  {{events.StepStop, true, completed}, {events.StepStart, false, last}},
 	{spec.Replicas, events.KindStop}:     {{events.StepStop, true, last}},
+	{spec.Spread, events.KindPlace}:      {{events.StepStart, false, last}}, // and none moves
+	{spec.Spread, events.KindInPlace}:    {{events.StepStop, true, completed}, {events.StepStart, false, last}},
+	{spec.Spread, events.KindStop}:       {{events.StepStop, true, last}},
 }
 
 // back is what a way back is made of, at the source, but for the step-down of whoever holds the epoch.

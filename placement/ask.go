@@ -8,6 +8,7 @@ import (
 	"github.com/go-cluster/go-cluster/events"
 	"github.com/go-cluster/go-cluster/invariants/planted"
 	"github.com/go-cluster/go-cluster/projections"
+	"github.com/go-cluster/go-cluster/spec"
 )
 
 // Request is a move that somebody asks for.
@@ -21,6 +22,9 @@ func One(v *projections.Cluster, loads map[string]api.Load, now time.Time, r Req
 	a := v.Apps[r.App]
 	if a == nil || !a.Exists() || a.Removed {
 		return Decision{}, api.Refuse(api.CodeNotFound, "move %s: no such app", r.App)
+	}
+	if a.Spec.Mode == spec.Spread {
+		return Decision{}, api.Refuse(api.CodeMode, "move %s: a spread app has an instance on every eligible node, and none moves: change its rules or a node's labels, cordon or drain the node", r.App)
 	}
 	p := newPlanner(v, loads, now)
 	in, err := p.pick(a, r)

@@ -7,6 +7,7 @@ import (
 
 	"github.com/go-cluster/go-cluster/events"
 	"github.com/go-cluster/go-cluster/projections"
+	"github.com/go-cluster/go-cluster/spec"
 )
 
 // Proposal is a rebalance: its moves in the order of their gain, and the imbalance before and after all of them.
@@ -78,7 +79,7 @@ func newBalance(v *projections.Cluster, apps []string) *balance {
 				b.load[m.To]++
 			}
 		}
-		free := !a.Removed && (len(apps) == 0 || slices.Contains(apps, a.Name))
+		free := !a.Removed && a.Spec.Mode != spec.Spread && (len(apps) == 0 || slices.Contains(apps, a.Name))
 		if free {
 			b.allowed[a.Name], b.wants[a.Name] = map[string]bool{}, demandsOf(a)
 			for id, n := range usable {

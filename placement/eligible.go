@@ -147,6 +147,7 @@ func (d demands) reject(v *projections.Cluster, u *usage, n *projections.Node) [
 	if there {
 		no(events.RuleOccupied, "an instance of %s is there or on its way", a.Name)
 	}
+	out = append(out, namesakes(v, a, n)...)
 	out = append(out, neighbours(v, u, a, n)...)
 	if need, free := a.Spec.Resources.CPU, n.Facts.CPU-u.cpu[n.ID]; need > 0 && need > free {
 		no(events.RuleCPU, "needs cpu %s, %s of %s free", need, max(free, 0), n.Facts.CPU)

@@ -97,6 +97,10 @@ func (p *planner) target(a *projections.App, except string) (best *candidate, re
 
 // missing places what should run and does not: lost, failed, never started, or asked for in addition.
 func (p *planner) missing(a *projections.App) {
+	if a.Spec.Mode == spec.Spread {
+		p.everywhere(a)
+		return
+	}
 	slots := missingSlots(a)
 	if len(slots) == 0 || a.Spec.Mode == spec.Singleton && a.Leader != nil && !a.Leader.Ended {
 		return // nothing to place, or its last holder has not ended: the migrator or the labeler will end it
@@ -195,6 +199,10 @@ func (p *planner) forced(a *projections.App) {
 		if p.frozen(m.Class) {
 			continue
 		}
+		if a.Spec.Mode == spec.Spread {
+			p.leave(a, in, n, m, broken)
+			continue
+		}
 		best, refused, later := p.target(a, in.Node)
 		if best != nil {
 			m.To, m.ToInc = best.node.ID, best.node.Inc
@@ -249,6 +257,9 @@ func evacuated(v *projections.Cluster, n *projections.Node) *projections.Evacuat
 
 // surplus stops what is too much: of a removed app everything, of a pool that shrank the worst placed first.
 func (p *planner) surplus(a *projections.App) {
+	if a.Spec.Mode == spec.Spread && !a.Removed {
+		return // each node has one, or none
+	}
 	ins := a.SortedInstances()
 	extra := len(ins) - a.Desired()
 	if extra <= 0 {
@@ -371,7 +382,13 @@ func (p *planner) roll(a *projections.App) {
 		if a.Restarted.Seq != a.Applied.Seq {
 			m.Reason, m.Trigger, m.Why = events.ReasonManual, events.TriggerManual, "restart requested"
 		}
-		best, refused, _ := p.target(a, in.Node)
+		var (
+			best    *candidate
+			refused []events.Rejection
+		)
+		if a.Spec.Mode != spec.Spread {
+			best, refused, _ = p.target(a, in.Node)
+		}
 		if best != nil {
 			m.To, m.ToInc = best.node.ID, best.node.Inc
 			p.decide(a, m, best.score, refused)
@@ -519,6 +536,12 @@ func missingSlots(a *projections.App) []string {
 	have := map[string]bool{}
 	for id := range a.Instances {
 		have[id] = true
+	}
+	if a.Spec.Mode == spec.Spread { // how many there should be follows from the nodes
+		if len(have)+len(a.Open) > 0 || a.Removed {
+			return nil
+		}
+		return []string{a.Name}
 	}
 	for _, m := range a.Open {
 		have[m.Instance] = true

@@ -28,7 +28,7 @@ func drawScene(t *rapid.T) *scene {
 	}
 	apps := rapid.IntRange(1, 6).Draw(t, "apps")
 	for i := range apps {
-		f := []string{"app", fmt.Sprintf("a%d", i), rapid.SampledFrom([]string{"singleton", "replicas=0", "replicas=1", "replicas=2", "replicas=3"}).Draw(t, "mode")}
+		f := []string{"app", fmt.Sprintf("a%d", i), rapid.SampledFrom([]string{"singleton", "spread", "replicas=0", "replicas=1", "replicas=2", "replicas=3"}).Draw(t, "mode")}
 		if rapid.Bool().Draw(t, "require?") {
 			f = append(f, "require="+label.Draw(t, "require"))
 		}

@@ -180,10 +180,16 @@ func (s *scene) do(f []string) error {
 		s.add(events.App(f[1]), &events.AppRestartRequested{Generation: s.v.Apps[f[1]].Generation + 1})
 	case "run":
 		app := f[1][:strings.LastIndexByte(f[1], '-')]
+		if s.v.Apps[app] == nil {
+			app = strings.TrimSuffix(f[1], "-"+f[2])
+		}
 		n := s.v.Nodes[f[2]]
 		s.admit(events.Move{App: app, Instance: f[1], SpecRev: s.v.Apps[app].SpecRev, To: n.ID, ToInc: n.Inc, Reason: events.ReasonSpecUpdate, Trigger: events.TriggerAutomatic})
 	case "fail":
 		app := f[1][:strings.LastIndexByte(f[1], '-')]
+		if s.v.Apps[app] == nil {
+			app = strings.TrimSuffix(f[1], "-"+f[2])
+		}
 		s.add(events.App(app), &events.InstanceFailed{Instance: f[1], Node: f[2], Detail: "exit status 1, 3 restarts used up"})
 	case "plan":
 		s.last = Make(s.v, s.loads, s.now)

@@ -317,7 +317,7 @@ func (c *Cluster) Apply(a spec.App) {
 // Runs says whether an app is whole: all instances run and nothing of it is moving.
 func Runs(v *projections.Cluster, app string) bool {
 	a := v.Apps[app]
-	if a == nil || len(a.Open) > 0 || a.Pending != nil || len(a.Instances) != a.Desired() {
+	if a == nil || len(a.Open) > 0 || a.Pending != nil || a.Spec.Mode != spec.Spread && len(a.Instances) != a.Desired() {
 		return false
 	}
 	for _, in := range a.Instances {

@@ -21,6 +21,15 @@ func ValidateName(kind, s string) error {
 // InstanceID names the instance of an app in a slot; it stays the same when the instance moves.
 func InstanceID(app string, slot int) string { return app + "-" + strconv.Itoa(slot) }
 
+// InstanceOn names the instance of a spread app on a node.
+func InstanceOn(app, node string) string { return app + "-" + node }
+
+// IsSlot says whether s is what InstanceID puts behind an app's name.
+func IsSlot(s string) bool {
+	n, err := strconv.Atoi(s)
+	return err == nil && n >= 0 && strconv.Itoa(n) == s
+}
+
 func isName(s string) bool {
 	if s == "" || len(s) > maxName || s[0] == '-' || s[len(s)-1] == '-' {
 		return false

@@ -6,7 +6,7 @@ const notSupported = "not supported by this version"
 // refused when it is applied rather than run as if the key were not there.
 func (a App) Unsupported() []Fault {
 	var f faults
-	if a.Mode == Spread || a.Mode == Ring {
+	if a.Mode == Ring {
 		f.addf("mode", "%s is %s", a.Mode, notSupported)
 	}
 	if a.Data == DataLocal {

@@ -94,6 +94,13 @@ var strategies = map[row][]step{
 	{spec.Replicas, events.KindStop}: {stop.with(func(s *step) { s.Attempts = 3 })},
 }
 
+// An instance of a spread app begins, is restarted and stops as one of a pool, and never moves.
+func init() {
+	for _, kind := range []string{events.KindPlace, events.KindInPlace, events.KindStop} {
+		strategies[row{spec.Spread, kind}] = strategies[row{spec.Replicas, kind}]
+	}
+}
+
 // Ways back, ordered with Next.Undo. wayBack follows a grant to the source; giveBack makes a holder that cannot serve end its
 // epoch, without which nobody else may be granted one.
 var (
