@@ -61,7 +61,7 @@ func TestApply(t *testing.T) {
 			[]string{"error: nothing applied: 2 faults", "\n  -: convex: process.command: ", "\n  -: Web: name: "}},
 		{"an unknown key", strings.Replace(twoApps, "replicas: 2", "replica: 2", 1), exitUsage, []string{"document 2: replica: "}},
 		{"unsupported", strings.Replace(twoApps, "mode: singleton", "mode: ring\npartitions: 8", 1), exitRefused,
-			[]string{"error: nothing applied: -: convex: mode: ring is not supported by this version"}},
+			[]string{"error: nothing applied: 2 faults", "-: convex: mode: ring is not supported by this version"}},
 		{"the same app twice", twoApps + "---\n" + twoApps, exitUsage, []string{"already"}},
 		{"empty", "", exitUsage, []string{"-: no app"}},
 	} {
