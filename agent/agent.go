@@ -177,6 +177,9 @@ func (a *agent) work(ctx context.Context) error {
 	for _, app := range a.hosted.Apps() {
 		a.worker(app)
 	}
+	for _, app := range a.cfg.Facts.Apps { // whether anything of it is here or not: its hooks may be called
+		a.worker(app.Name)
+	}
 	a.mu.Unlock()
 	g.Go(func() error { return a.watchConnection(ctx) })
 	g.Go(func() error { a.watchAuthority(ctx); return nil })
@@ -277,7 +280,7 @@ func (a *agent) worker(app string) *worker {
 func (a *agent) retire(w *worker, cond func() bool) bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if !cond() {
+	if a.registers(w.app) || !cond() {
 		return false
 	}
 	if err := a.hosted.Remove(w.app); err != nil {

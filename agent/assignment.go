@@ -141,7 +141,9 @@ type order struct {
 	instance    string
 	run         Instance // what to run; without the node's own particulars
 	specMissing bool     // run.App is not known
-	epoch       uint64   // of persist and activate
+	from, to    string   // nodes of the move
+	reason      string
+	epoch       uint64 // of persist and activate
 	timeout     time.Duration
 	leader      projections.Leader
 }
@@ -161,7 +163,7 @@ func (a *assignment) orders(inc string) []order {
 		if m.Order == nil || m.Order.Node != a.node || m.Order.Inc != inc {
 			continue
 		}
-		o := order{seq: m.Order.Seq, step: m.Order.Step, migration: m.Migration, instance: m.Instance, timeout: m.Order.Timeout.D()}
+		o := order{seq: m.Order.Seq, step: m.Order.Step, migration: m.Migration, instance: m.Instance, timeout: m.Order.Timeout.D(), from: m.From, to: m.To, reason: m.Reason}
 		rev, generation := m.SpecRev, m.Generation
 		if in := app.Instances[m.Instance]; in != nil && in.Node == a.node && in.Inc == inc && m.Granted > 0 {
 			rev, generation = in.SpecRev, in.Generation // back at the source it runs what it ran before

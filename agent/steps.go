@@ -34,6 +34,9 @@ var steps = map[events.Step]func(*worker, context.Context, mandate, order) (even
 	events.StepPersist:  (*worker).stepPersist,
 	events.StepActivate: (*worker).stepActivate,
 	events.StepStop:     (*worker).stepStop,
+
+	events.StepMigrationStart:    (*worker).stepHook,
+	events.StepMigrationComplete: (*worker).stepHook,
 }
 
 func (w *worker) step(ctx context.Context, m mandate, o order) (events.Result, error) {

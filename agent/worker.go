@@ -29,7 +29,8 @@ type worker struct {
 	a      *agent
 	app    string
 	log    *zap.Logger
-	signal chan struct{} // something it may depend on has changed; has room for one
+	ctx    context.Context // of run
+	signal chan struct{}   // something it may depend on has changed; has room for one
 
 	mu     sync.Mutex
 	view   *assignment
@@ -37,6 +38,7 @@ type worker struct {
 	wake   uint64 // sequence of the newest event that it was woken up for
 	// current says that the fold had caught up once: what comes now is new.
 	current bool
+	alarm   *alarm // that the app's hook is to be called for
 
 	// The rest belongs to the goroutine of run.
 	asked     uint64 // connection for which the end of the app's events was asked, from 1
@@ -81,6 +83,7 @@ func (w *worker) nudge() {
 // run works until ctx ends or the app does not concern this node any more.
 func (w *worker) run(ctx context.Context) {
 	ctx, cancel := context.WithCancel(ctx)
+	w.ctx = ctx
 	var following sync.WaitGroup
 	following.Go(func() { w.follow(ctx) })
 	defer following.Wait()
@@ -131,6 +134,9 @@ func (w *worker) fold(m events.Message) {
 		w.acting.cancel(errSuperseded)
 	}
 	judged := w.current && w.view.judged(m)
+	if _, is := m.Event.Data.(*events.PlacementInvalid); is && w.current && m.Err == nil {
+		w.alarmed()
+	}
 	w.mu.Unlock()
 	w.a.sawSeq(m.Event.Seq)
 	if judged {
@@ -226,7 +232,11 @@ func (w *worker) decide(m mandate, s session) (deed, bool) {
 	case v.state.Seq < w.target || !v.ready(m.inc, s.joined):
 		return deed{}, false
 	}
-	w.current = true
+	if !w.current {
+		w.current = true
+		w.alarmed()
+	}
+	w.sound(w.ctx)
 	if err := w.remember(m.inc); err != nil {
 		w.idle("what the log says cannot be written down", zap.Error(err))
 		return deed{}, false

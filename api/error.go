@@ -30,6 +30,7 @@ const (
 	CodeFailed    Code = "failed"    // a move was rolled back or gave up
 	CodeCancelled Code = "cancelled" // it was called off
 	CodeFenced    Code = "fenced"    // the instance may not write
+	CodeVetoed    Code = "vetoed"    // a hook of the app refused the move
 )
 
 // Error is a typed refusal: what was refused and why, with every failing rule.

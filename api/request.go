@@ -39,6 +39,7 @@ var (
 	AppRestart      = Endpoint{"app", "restart", events.Planner, true}
 	AppMove         = Endpoint{"app", "move", events.Planner, true}
 	AppEvacuate     = Endpoint{"app", "evacuate", events.Planner, true}
+	AppHook         = Endpoint{"app", "hook", events.Planner, true}
 	AppList         = Endpoint{"app", "list", events.Planner, false}
 	AppShow         = Endpoint{"app", "show", events.Planner, false}
 	PlanPreview     = Endpoint{"plan", "preview", events.Planner, false}
@@ -148,6 +149,18 @@ type AppRequest struct {
 	Meta        `json:",inline"`
 	App         string `json:"app"`
 	DeleteLocal bool   `json:"delete_local,omitzero"` // remove
+}
+
+// HookRequest is a node's word about a hook that is no step of a migration.
+type HookRequest struct {
+	Meta   `json:",inline"`
+	App    string             `json:"app"`
+	Hook   string             `json:"hook"`
+	Node   string             `json:"node"`
+	Inc    string             `json:"inc"`
+	About  string             `json:"about"` // id of the event that it was called for
+	Result *events.HookResult `json:"result,omitzero"`
+	TookMS int64              `json:"took_ms"`
 }
 
 // MoveRequest moves one instance. Without To the planner chooses; without From the app must have exactly one instance.

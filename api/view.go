@@ -137,6 +137,7 @@ type MigrationView struct {
 	Step       string     `json:"step"` // the one under way, or the last
 	Started    *time.Time `json:"started"`
 	DurationMS int64      `json:"duration_ms"`
+	Code       string     `json:"code,omitzero"`   // of a failure
 	Detail     string     `json:"detail,omitzero"` // why it failed
 }
 

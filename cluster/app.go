@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -145,7 +146,17 @@ func (a *Application) build() (embedded.App, spec.App) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.fixed = true
-	return a.code, a.spec
+	s := a.spec
+	if a.platform != nil && a.platform.limit != DefaultHookTimeout {
+		s.Hooks = maps.Clone(s.Hooks)
+		for name := range s.Hooks {
+			s.Hooks[name] = spec.HookRef{Timeout: spec.Duration(a.platform.limit)}
+		}
+		if s.Migration.StepTimeout == 0 && a.platform.limit > DefaultHookTimeout {
+			s.Migration.StepTimeout = spec.Duration(2 * a.platform.limit) // a step calls two functions at most
+		}
+	}
+	return a.code, s
 }
 
 // on sets a function, which is only possible before Run.
@@ -184,3 +195,43 @@ func (a *Application) OnStandby(f func(context.Context) error) {
 func (a *Application) OnStop(f func(context.Context) error) {
 	a.on("OnStop", func() { a.code.OnStop = f })
 }
+
+// OnMigrationStart is called on the node that an instance is about to leave, before anything is done. An error refuses the move: it is
+// recorded, and the app is asked again after a minute (see RetryAfter), or when something else wants it to move. So does a hook that
+// does not return in time or panics. A move with Force is made whatever it says.
+func (a *Application) OnMigrationStart(f func(ctx context.Context, from, to string) error) {
+	a.hook(spec.HookMigrationStart, func() { a.code.OnMigrationStart = f })
+}
+
+// OnMigrationComplete is called on the node that an instance has moved to, once it serves there. What it returns is recorded and
+// changes nothing.
+func (a *Application) OnMigrationComplete(f func(ctx context.Context, from, to string) error) {
+	a.hook(spec.HookMigrationComplete, func() { a.code.OnMigrationComplete = f })
+}
+
+// OnPlacementInvalid is called when the app has an instance that no node can take: on the nodes where the app runs, or on every node
+// that registers it where it runs nowhere. What it returns is recorded and changes nothing.
+func (a *Application) OnPlacementInvalid(f func(ctx context.Context, reason string) error) {
+	a.hook(spec.HookPlacementInvalid, func() { a.code.OnPlacementInvalid = f })
+}
+
+func (a *Application) hook(name string, set func()) {
+	a.on(name, func() {
+		if a.spec.Hooks == nil {
+			a.spec.Hooks = map[string]spec.HookRef{}
+		}
+		a.spec.Hooks[name] = spec.HookRef{}
+		set()
+	})
+}
+
+type retryAfter struct {
+	error
+	after time.Duration
+}
+
+func (r retryAfter) RetryAfter() time.Duration { return r.after }
+func (r retryAfter) Unwrap() error             { return r.error }
+
+// RetryAfter is what an OnMigrationStart returns to say when it may be asked again.
+func RetryAfter(err error, after time.Duration) error { return retryAfter{err, after} }

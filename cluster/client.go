@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/go-cluster/go-cluster/api"
+	"github.com/go-cluster/go-cluster/events"
 	"github.com/go-cluster/go-cluster/spec"
 	"github.com/go-cluster/go-cluster/transport"
 )
@@ -110,10 +111,10 @@ func (p *Platform) wait(ctx context.Context, what, order string, seq uint64) (ap
 			p.saw(rep.Seq)
 		}
 		// The next event may be the one that ends it.
-		events, err := call[api.EventListRequest, api.EventListReply](ctx, p, api.EventList,
+		log, err := call[api.EventListRequest, api.EventListReply](ctx, p, api.EventList,
 			api.EventListRequest{Meta: api.Meta{Actor: p.actor()}, SinceSeq: next, Limit: 500, Wait: spec.Duration(time.Second)})
 		if err == nil {
-			next = max(next, events.NextSeq)
+			next = max(next, log.NextSeq)
 			continue
 		}
 		timer := time.NewTimer(requestLimit / 10)
@@ -163,6 +164,10 @@ func verdict(what string, o api.OrderReply) error {
 	for _, m := range o.Migrations {
 		if m.Status == api.MigrationFailed || m.Status == api.MigrationCancelled {
 			code := api.CodeFailed
+			switch m.Code {
+			case events.HookVetoed, events.HookLate, events.HookPanicked, events.HookBroken:
+				code = api.CodeVetoed
+			}
 			if m.Status == api.MigrationCancelled {
 				code = api.CodeCancelled
 			}

@@ -35,6 +35,7 @@ var (
 	ErrMode        error = &Error{Code: api.CodeMode}        // the app's mode has no such thing
 	ErrFailed      error = &Error{Code: api.CodeFailed}      // a move was rolled back, or gave up
 	ErrCancelled   error = &Error{Code: api.CodeCancelled}   // somebody called it off
+	ErrVetoed      error = &Error{Code: api.CodeVetoed}      // the app's OnMigrationStart refused the move
 	ErrFenced      error = &Error{Code: api.CodeFenced}      // this instance may not write
 )
 

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -43,6 +44,9 @@ type world struct {
 	base  *services.Base
 	log   *zap.Logger
 	ctx   context.Context
+
+	mu     sync.Mutex
+	stored []events.Event
 }
 
 // inBubble calls f in virtual time.
@@ -88,11 +92,21 @@ func newWorld(t testing.TB, dir string, o natsserver.Options) *world {
 		t.Fatal(err)
 	}
 	t.Cleanup(cancel)
-	for _, run := range []func(context.Context) error{w.base.Run, labeler.New(w.base).Run, planner.New(w.base).Run, migrator.New(w.base).Run,
+	for _, run := range []func(context.Context) error{w.base.Run, w.record, labeler.New(w.base).Run, planner.New(w.base).Run, migrator.New(w.base).Run,
 		rebalancer.New(w.base).Run, auditor.New(w.base).Run} {
 		w.spawn(t, ctx, run)
 	}
 	return w
+}
+
+// record keeps every stored event.
+func (w *world) record(ctx context.Context) error {
+	return w.base.Events.Follow(ctx, 1, nil, func(m events.Message) error {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.stored = append(w.stored, m.Event)
+		return nil
+	})
 }
 
 func (w *world) boot() time.Duration { return time.Hour + time.Since(w.start) }

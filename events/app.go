@@ -62,3 +62,12 @@ type InstanceStopped struct {
 	Node     string `json:"node"`
 	Detail   string `json:"detail"`
 }
+
+// HookAnswered records how a hook that is no step of a migration ended on a node. v1.
+type HookAnswered struct {
+	Hook   string      `json:"hook"`
+	Node   string      `json:"node"`
+	About  string      `json:"about"`           // id of the event that it was called for
+	Result *HookResult `json:"result,omitzero"` // nil: it ended well
+	TookMS int64       `json:"took_ms"`
+}

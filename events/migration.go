@@ -123,8 +123,11 @@ type RefusedNodes struct {
 // Step is one act of a migration on one node.
 type Step string
 
-// The steps. Later parts (catch-up, balancer, partitions, hooks) add theirs.
+// The steps. Later parts (catch-up, balancer, partitions) add theirs.
 const (
+	StepMigrationStart    Step = "on_migration_start"    // source: the app's hook, which may refuse
+	StepMigrationComplete Step = "on_migration_complete" // target: the app's hook, which may not
+
 	StepPrepare  Step = "prepare"   // singleton target: standby prepared
 	StepStart    Step = "start"     // pool target: started and healthy
 	StepStepDown Step = "step_down" // singleton source: process ended, final state reported
@@ -151,6 +154,23 @@ type Result struct {
 	Checksum string         `json:"checksum,omitzero"`
 	Released bool           `json:"released,omitzero"` // a failed activation that has ended its epoch and runs nothing
 	TookMS   int64          `json:"took_ms,omitzero"`  // on the node
+	// Hook is why a hook did not say yes. In an event that ends its step well, it was overridden, or does not count.
+	Hook *HookResult `json:"hook,omitzero"`
+}
+
+// What a hook said, when it did not just say yes.
+const (
+	HookVetoed   = "vetoed"        // it refused
+	HookLate     = "hook_late"     // it did not return in time
+	HookPanicked = "hook_panicked" // it panicked, or was killed
+	HookBroken   = "hook_broken"   // it could not be called: no such program, nobody listens
+)
+
+// HookResult is why a hook did not say yes.
+type HookResult struct {
+	Code       string        `json:"code"`
+	Detail     string        `json:"detail"`
+	RetryAfter spec.Duration `json:"retry_after,omitzero"` // it is not asked again before, unless something else wants the move
 }
 
 // MigrationStarted opens a migration: from here on it holds the lock over its object. v1.

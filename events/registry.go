@@ -60,6 +60,7 @@ var registry, typeOf = index(
 	row[LeadershipGranted]("placement.leadership.granted", KindApp, Migrator, "A node's incarnation may become active under a new epoch: the commit of a singleton's move."),
 	row[LeadershipActivated]("placement.leadership.activated", KindApp, Migrator, "The node has persisted the epoch; from here on it may serve."),
 	row[LeadershipReleased]("placement.leadership.released", KindApp, Migrator, "The holder of an epoch has ended it."),
+	row[HookAnswered]("app.hook.answered", KindApp, Planner, "A hook that is no step of a migration was called on a node, and ended."),
 	row[InstanceUnhealthy]("placement.instance.unhealthy", KindApp, Migrator, "A running instance stopped passing its health check or ended."),
 	row[InstanceHealthy]("placement.instance.healthy", KindApp, Migrator, "An unhealthy instance passes again."),
 	row[InstanceFailed]("placement.instance.failed", KindApp, Migrator, "A node gave an instance up: its restarts are used up."),

@@ -87,6 +87,7 @@ func samples() []sample {
 	onCluster := func(data any) sample { return sample{aggregate: Cluster("prod"), data: data} }
 	policy, declaring := samplePolicy(), sampleFacts
 	declaring.Drivers, declaring.Apps, declaring.Policy = []string{"embedded"}, []spec.App{sampleApp()}, &policy
+	hooked := &Result{TookMS: 412, Hook: &HookResult{Code: HookVetoed, Detail: "not ready for migration", RetryAfter: spec.Duration(time.Minute)}}
 	proposals := []Proposal{{App: "web", Instance: "web-2", From: "node-1", To: "node-2", Why: "node-1 has 80 % of its memory asked for, node-2 20 %"}}
 	return []sample{
 		onNode(&NodeJoined{Node: "node-2", Inc: "k9-b1-1", Machine: "k9", TTL: spec.Duration(10 * time.Second), Epochs: map[string]uint64{"convex": 7, "cache": 2}, Facts: sampleFacts}),
@@ -140,6 +141,13 @@ func samples() []sample {
 			data: &RequestRefused{Request: "app.move", Code: "refused", Detail: "move convex: node-3 refused: label role=storage missing (has role=compute)", Rejections: sampleRejections}},
 		onNode(&NodeJoined{Node: "node-2", Inc: "k9-b1-1", Machine: "k9", TTL: spec.Duration(10 * time.Second), Facts: declaring}).as("declared"),
 		onNode(&NodeFactsUpdated{Node: "node-2", Facts: declaring}).as("declared"),
+		onApp(&HookAnswered{Hook: spec.HookPlacementInvalid, Node: "node-2", About: "130877c455b1d50aee39", TookMS: 30000,
+			Result: &HookResult{Code: HookLate, Detail: "OnPlacementInvalid: it did not return in time (30s)", RetryAfter: spec.Duration(time.Minute)}}),
+		onApp(&MigrationCompleted{Ref: sampleRef, DurationMS: 2150, Step: StepMigrationComplete, Result: hooked}).as("hook"),
+		ordering(&StepCompleted{Ref: sampleRef, Step: StepMigrationStart, Node: "node-1", OrderSeq: 4711, TookMS: 430, Result: hooked, Next: sampleNext}).as("hook"),
+		ordering(&StepFailed{Ref: sampleRef, Step: StepMigrationStart, Node: "node-1", OrderSeq: 4711, Code: HookVetoed, Detail: "not ready for migration", Result: hooked, Next: sampleNext}).as("hook"),
+		ordering(&LeadershipGranted{Ref: sampleRef, Epoch: 8, Node: "node-2", Inc: "k9-b1-1", OrderSeq: 4711, Result: hooked, Next: sampleNext}).as("hook"),
+		onApp(&LeadershipReleased{Ref: sampleRef, Epoch: 8, Node: "node-2", Inc: "k9-b1-1", Why: ReleasedStopped, OrderSeq: 4715, Result: hooked}).as("hook"),
 		onApp(&AppApplied{Spec: sampleApp(), SpecRev: 3, Generation: 2, Declared: "2c26b46b68ffc68ff99b"}).as("declared"),
 		onCluster(&PolicyUpdated{Policy: samplePolicy(), Hash: "9f86d081884c7d659a2f", Declared: "2c26b46b68ffc68ff99b"}).as("declared"),
 

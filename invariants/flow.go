@@ -1,6 +1,8 @@
 package invariants
 
 import (
+	"slices"
+
 	"github.com/go-cluster/go-cluster/events"
 	"github.com/go-cluster/go-cluster/spec"
 )
@@ -56,9 +58,30 @@ func find(legs []leg, s events.Step) int {
 	return -1
 }
 
+// legs returns what a move of the app has to go through, with the hooks that the app has, or that is being called.
+func (m *move) legs(a *app) []leg {
+	legs := routes[route{a.spec.Mode, m.Kind()}]
+	if m.Kind() != events.KindMove && m.Kind() != events.KindInPlace || len(legs) == 0 {
+		return legs
+	}
+	has := func(hook string, s events.Step) bool {
+		_, declared := a.spec.Hooks[hook]
+		return declared || m.order != nil && m.order.Step == s
+	}
+	if has(spec.HookMigrationStart, events.StepMigrationStart) {
+		legs = append([]leg{{events.StepMigrationStart, true, completed}}, legs...)
+	}
+	if has(spec.HookMigrationComplete, events.StepMigrationComplete) {
+		legs = slices.Clone(legs)
+		legs[len(legs)-1].end = completed
+		legs = append(legs, leg{events.StepMigrationComplete, false, last})
+	}
+	return legs
+}
+
 // first returns the order that opens a move.
-func (m *move) first(mode spec.Mode) (leg, bool) {
-	legs := routes[route{mode, m.Kind()}]
+func (m *move) first(a *app) (leg, bool) {
+	legs := m.legs(a)
 	if len(legs) == 0 {
 		return leg{}, false
 	}

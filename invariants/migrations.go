@@ -73,7 +73,7 @@ func (c *Checker) start(e *events.Event, m *move, d *events.MigrationStarted) {
 	if d.Kind != m.Kind() || d.Plan != m.plan || d.SpecRev != m.SpecRev || d.FromInc != m.FromInc || d.ToInc != m.ToInc {
 		c.broke(Steps, "migration %s starts as another than was admitted: %+v", m.Migration, *d)
 	}
-	l, ok := m.first(a.spec.Mode)
+	l, ok := m.first(a)
 	if !ok {
 		c.broke(Steps, "migration %s: %s of mode %s has no steps", m.Migration, m.Kind(), a.spec.Mode)
 		return
@@ -95,15 +95,19 @@ func (c *Checker) wants(m *move, n *events.Next, l leg, undo bool) {
 // step holds an event that ends or orders steps against the route of its migration.
 func (c *Checker) step(e *events.Event, m *move, next *events.Next) {
 	a := c.now.app(m.App)
-	legs := routes[route{a.spec.Mode, m.Kind()}]
+	legs := m.legs(a)
 	if m.undoing {
 		legs = back
 	}
 	switch d := e.Data.(type) {
 	case *events.StepCompleted:
 		if i := c.answers(m, e, legs, d.Step, d.Node, d.OrderSeq, completed); i >= 0 {
-			if i+1 < len(legs) {
-				c.wants(m, next, legs[i+1], m.undoing)
+			i++
+			for i < len(legs) && legs[i].source && m.Kind() == events.KindMove && c.sourceGone(m) {
+				i++ // nothing is left to be done there
+			}
+			if i < len(legs) {
+				c.wants(m, next, legs[i], m.undoing)
 			} else {
 				c.broke(Steps, "migration %s: %s is its last step and does not end it", m.Migration, d.Step)
 			}
@@ -114,7 +118,11 @@ func (c *Checker) step(e *events.Event, m *move, next *events.Next) {
 		c.again(m, next)
 	case *events.StepTimedOut:
 		c.open(m, e, d.Step, d.Node, d.OrderSeq, false)
-		c.again(m, next)
+		if next != nil && d.Step == events.StepMigrationStart { // a person insisted
+			c.wants(m, next, legs[1], false)
+		} else {
+			c.again(m, next)
+		}
 	case *events.StepRequested:
 		c.again(m, next)
 		if next == nil {

@@ -196,7 +196,7 @@ func (p *planner) forced(a *projections.App) {
 		default:
 			continue
 		}
-		if p.frozen(m.Class) {
+		if p.frozen(m.Class) || p.vetoed(a, in.ID, m.Cause) {
 			continue
 		}
 		if a.Spec.Mode == spec.Spread {
@@ -310,7 +310,7 @@ func (p *planner) proposals() {
 		}
 		for _, mv := range r.Moves {
 			a := p.v.Apps[mv.App]
-			if r.Admitted[mv.Instance] != "" || Stale(p.v, mv) || p.busy(a, mv.Instance) || p.frozen(events.ClassBalance) {
+			if r.Admitted[mv.Instance] != "" || Stale(p.v, mv) || p.busy(a, mv.Instance) || p.frozen(events.ClassBalance) || p.vetoed(a, mv.Instance, r.Started.ID) {
 				continue
 			}
 			in, to := a.Instances[mv.Instance], p.v.Nodes[mv.To]
@@ -382,6 +382,9 @@ func (p *planner) roll(a *projections.App) {
 		if a.Restarted.Seq != a.Applied.Seq {
 			m.Reason, m.Trigger, m.Why = events.ReasonManual, events.TriggerManual, "restart requested"
 		}
+		if p.vetoed(a, in.ID, m.Cause) {
+			continue
+		}
 		var (
 			best    *candidate
 			refused []events.Rejection
@@ -452,6 +455,16 @@ func (p *planner) lock(a *projections.App, instance string) *projections.Migrati
 
 func (p *planner) busy(a *projections.App, instance string) bool {
 	return p.deciding[instance] || p.lock(a, instance) != nil || a.Spec.Mode == spec.Singleton && p.perApp[a.Name] > 0
+}
+
+// vetoed says whether a hook has refused to let the instance move for this cause, and is not to be asked again yet.
+func (p *planner) vetoed(a *projections.App, instance, cause string) bool {
+	v, is := a.Vetoes[instance]
+	if !is || v.Cause != cause || !v.Until.After(p.now) {
+		return false
+	}
+	p.plan.Wake = earliest(p.plan.Wake, v.Until)
+	return true
 }
 
 // frozen says whether an operator's or the policy's freeze holds a move of this class.

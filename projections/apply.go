@@ -222,7 +222,7 @@ func (a *App) end(id, reason string, by Cause) {
 func (c *Cluster) app(name string) *App {
 	a := c.Apps[name]
 	if a == nil {
-		a = &App{Name: name, Instances: map[string]*Instance{}, Open: map[string]*Migration{}, Ended: map[string]Ending{}, Backoff: map[string]Backoff{}}
+		a = &App{Name: name, Instances: map[string]*Instance{}, Open: map[string]*Migration{}, Ended: map[string]Ending{}, Backoff: map[string]Backoff{}, Vetoes: map[string]Veto{}}
 		for _, n := range c.Nodes { // an epoch that a node has seen is never granted again, even if the app is new here
 			a.Epoch = max(a.Epoch, n.Epochs[name])
 		}
@@ -289,6 +289,22 @@ func (a *App) at(instance, node string) *Instance {
 		return in
 	}
 	return nil
+}
+
+// vetoHold is how long a refusal holds that does not say it.
+const vetoHold = time.Minute
+
+// veto notes that a hook has kept an instance where it is.
+func (a *App) veto(m *Migration, at time.Time) {
+	f := m.Failure
+	if f == nil || f.Step != events.StepMigrationStart {
+		return
+	}
+	hold := vetoHold
+	if f.Result != nil && f.Result.Hook != nil && f.Result.Hook.RetryAfter > 0 {
+		hold = f.Result.Hook.RetryAfter.D()
+	}
+	a.Vetoes[m.Instance] = Veto{Until: at.Add(hold), Cause: m.Cause, Detail: f.Detail}
 }
 
 // Back-off of an app from a node after failures there: 1 s doubling to 10 min; forgotten after half an hour without one.

@@ -22,7 +22,7 @@ func (c *Cluster) applyMigration(a *App, e *events.Event) {
 		}
 	case *events.StepCompleted:
 		if m := a.Open[d.Migration]; m != nil {
-			m.note(e, string(d.Step), d.Node, "")
+			m.note(e, string(d.Step), d.Node, hookDetail(d.Result))
 			c.stepDone(a, m, d)
 			m.order(e, d.Next)
 		}
@@ -95,7 +95,8 @@ func (c *Cluster) applyMigration(a *App, e *events.Event) {
 		}
 	case *events.MigrationCompleted:
 		if m := a.Open[d.Migration]; m != nil {
-			m.note(e, string(d.Step), "", "")
+			m.note(e, string(d.Step), "", hookDetail(d.Result))
+			delete(a.Vetoes, m.Instance)
 			if runs(d.Step) {
 				m.Result = orResult(d.Result, m.Result)
 			}
@@ -108,6 +109,7 @@ func (c *Cluster) applyMigration(a *App, e *events.Event) {
 			if m.Status == MigrationRunning { // one that never started has not touched its instance, which may be anywhere by now
 				c.instanceReturns(a, m, d, e)
 			}
+			a.veto(m, e.Stored)
 			if d.BadNode != "" {
 				a.backOff(d.BadNode, e.Stored, d.Detail)
 			}
@@ -258,6 +260,13 @@ func (c *Cluster) close(a *App, m *Migration, e *events.Event, status, code, det
 		delete(c.Migrations, c.ended[0])
 		c.ended = c.ended[1:]
 	}
+}
+
+func hookDetail(r *events.Result) string {
+	if r == nil || r.Hook == nil {
+		return ""
+	}
+	return "it does not count that the hook said: " + r.Hook.Detail
 }
 
 // runs says whether a step's result describes the instance where it is to run, rather than where it ends.

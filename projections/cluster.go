@@ -134,6 +134,7 @@ type App struct {
 	Ended       map[string]Ending     // by instance: why it is not there any more
 	Pending     *Pending
 	Backoff     map[string]Backoff // by node
+	Vetoes      map[string]Veto    // by instance
 	Placed      int                // instances ever placed: tells a first placement from scaling
 
 	Applied    Cause // last spec event
@@ -190,6 +191,13 @@ type Backoff struct {
 	Until    time.Time
 	Last     time.Time
 	Detail   string
+}
+
+// Veto holds automatic moves of an instance that a hook has refused, for as long as the cause is the same.
+type Veto struct {
+	Until  time.Time
+	Cause  string // of the move that was refused
+	Detail string
 }
 
 // Status of a migration in the fold.

@@ -159,9 +159,16 @@ type RingOptions struct {
 	Callbacks string `json:"callbacks,omitzero"`
 }
 
-// HookRef is a hook of a process app: a command or a URL.
+// The hooks of an app.
+const (
+	HookMigrationStart    = "on_migration_start"    // before an instance moves, on its node; it may refuse
+	HookMigrationComplete = "on_migration_complete" // after it has moved, on its new node
+	HookPlacementInvalid  = "on_placement_invalid"  // when the app has nowhere to go
+)
+
+// HookRef is one hook: of a process app a command or a URL, and neither where the app's program has it.
 type HookRef struct {
 	Command []string `json:"command,omitempty"`
 	URL     string   `json:"url,omitzero"`
-	Timeout Duration `json:"timeout,omitzero"`
+	Timeout Duration `json:"timeout,omitzero"` // default 30s
 }

@@ -39,6 +39,14 @@ func (a App) WithDefaults() App {
 		h.FailAfter = cmp.Or(h.FailAfter, 3)
 		a.Health = &h
 	}
+	if len(a.Hooks) > 0 {
+		hooks := make(map[string]HookRef, len(a.Hooks))
+		for name, h := range a.Hooks {
+			h.Timeout = cmp.Or(h.Timeout, Duration(30*time.Second))
+			hooks[name] = h
+		}
+		a.Hooks = hooks
+	}
 	m := &a.Migration
 	m.DrainTimeout = cmp.Or(m.DrainTimeout, Duration(30*time.Second))
 	m.StepTimeout = cmp.Or(m.StepTimeout, Duration(time.Minute))

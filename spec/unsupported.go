@@ -21,7 +21,6 @@ func (a App) Unsupported() []Fault {
 		"vip":                   a.VIP != nil,
 		"pool":                  a.Pool != nil,
 		"ring":                  a.Ring != nil,
-		"hooks":                 len(a.Hooks) > 0,
 		"migration.min_healthy": a.Migration.MinHealthy != 0,
 	} {
 		if used {

@@ -13,11 +13,18 @@ import (
 func (a App) checkParts(f *faults) {
 	for _, name := range slices.Sorted(maps.Keys(a.Hooks)) {
 		h, field := a.Hooks[name], member("hooks", name)
+		if known := []string{HookMigrationStart, HookMigrationComplete, HookPlacementInvalid}; !slices.Contains(known, name) {
+			f.addf(field, "want one of %s", strings.Join(known, ", "))
+			continue
+		}
 		switch {
+		case a.Process == nil && (len(h.Command) > 0 || h.URL != ""):
+			f.addf(field, "only an app with a process has commands and URLs")
+		case a.Process == nil:
 		case len(h.Command) > 0 && h.URL != "":
 			f.addf(field, "has both a command and a url: want exactly one")
 		case h.URL != "":
-			u, err := url.Parse(h.URL)
+			u, err := url.Parse(a.sample(h.URL))
 			if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
 				f.addf(field+".url", "%s: want an http or https URL", quoteShort(h.URL))
 			}
@@ -79,6 +86,12 @@ func (a App) checkVariables(f *faults) {
 		}
 		for k, s := range a.Process.Env {
 			check(member("process.env", k), s)
+		}
+	}
+	for name, h := range a.Hooks {
+		check(member("hooks", name)+".url", h.URL)
+		for i, s := range h.Command {
+			check(at(member("hooks", name)+".command", i), s)
 		}
 	}
 	if a.Health != nil {

@@ -101,8 +101,10 @@ func TestValidate(t *testing.T) {
 			`labels.team: label team="x y": want a value of at most 63 letters, digits, "-", "_" and ".", starting and ending with a letter or digit`,
 			`labels: label key "b c": want 1 to 63 letters, digits, "-", "_" and ".", starting and ending with a letter or digit`,
 		}},
-		{"{name: a, mode: singleton, vip: {address: 10.0.0.1}, pool: {port: web}, hooks: {after: {url: x}}, spread_over: [{label: zone}]}", []string{
-			`hooks.after.url: "x": want an http or https URL`,
+		{"{name: a, mode: singleton, vip: {address: 10.0.0.1}, pool: {port: web}, process: {command: [x]}, hooks: {after: {url: x}, on_migration_start: {url: x}, on_migration_complete: {}}, spread_over: [{label: zone}]}", []string{
+			`hooks.after: want one of on_migration_start, on_migration_complete, on_placement_invalid`,
+			`hooks.on_migration_complete.command: missing: want the program and its arguments as a list`,
+			`hooks.on_migration_start.url: "x": want an http or https URL`,
 			`pool.backend: missing: want the name of a backend`,
 			`pool.haproxy: missing: want the runtime socket such as unix:/run/haproxy.sock`,
 			`pool.nodes: missing: want the nodes whose agents own the socket`,
@@ -149,10 +151,9 @@ func TestValidateOrderAndSize(t *testing.T) {
 
 func TestUnsupported(t *testing.T) {
 	a := decodeOne(t, `{name: a, mode: ring, partitions: 8, data: local, ring: {callbacks: x}, migration: {min_healthy: 1},
-		hooks: {h: {command: [x]}}, spread_over: [{label: zone, max_skew: 1}]}`)
+		spread_over: [{label: zone, max_skew: 1}]}`)
 	want := []Fault{
 		{"data", "local is not supported by this version"},
-		{"hooks", notSupported},
 		{"migration.min_healthy", notSupported},
 		{"mode", "ring is not supported by this version"},
 		{"partitions", notSupported},

@@ -26,6 +26,10 @@ type App struct {
 	OnStandby Func // it is prepared, or steps down; its context ends when it becomes active or leaves
 	OnActive  Func // it serves; its context ends when it steps down
 	OnStop    Func // it leaves this node; its context ends with the call
+
+	OnMigrationStart    func(ctx context.Context, from, to string) error // before it moves, on its node; an error refuses
+	OnMigrationComplete func(ctx context.Context, from, to string) error // after it has moved, on its new node
+	OnPlacementInvalid  func(ctx context.Context, reason string) error
 }
 
 // Options configures a driver. Dir, Apps and Boot are required.
@@ -48,16 +52,20 @@ type Driver struct {
 	mu        sync.Mutex
 	instances map[string]*instance
 	notify    []func(string)
+	hooking   map[string]chan struct{} // hooks under way, by app and name
 }
 
 var (
 	_ agent.Driver  = (*Driver)(nil)
 	_ agent.Demoter = (*Driver)(nil)
+	_ agent.Hooker  = (*Driver)(nil)
+
+	_ agent.EpochWatcher = (*Driver)(nil)
 )
 
 // New returns a driver that runs nothing yet.
 func New(o Options) *Driver {
-	d := &Driver{dir: o.Dir, apps: map[string]App{}, limit: o.Limit, log: o.Log, instances: map[string]*instance{},
+	d := &Driver{dir: o.Dir, apps: map[string]App{}, limit: o.Limit, log: o.Log, instances: map[string]*instance{}, hooking: map[string]chan struct{}{},
 		rights: &rights{boot: o.Boot, highest: map[string]uint64{}}}
 	if d.limit == 0 {
 		d.limit = 30 * time.Second

@@ -100,6 +100,19 @@ func checkTCP(ctx context.Context, address string) error {
 // checkExec passes for exit code 0. The command runs as the app's user, in its environment and directory, in a group of its own
 // that does not outlive the check nor its main process the agent.
 func checkExec(ctx context.Context, p program) error {
+	output, err := runProgram(ctx, p)
+	if err == nil {
+		return nil
+	}
+	text := strings.TrimSpace(output)
+	if text = text[strings.LastIndexByte(text, '\n')+1:]; text != "" {
+		return fmt.Errorf("%w: %q", err, strings.ToValidUTF8(text[:min(len(text), 200)], "?"))
+	}
+	return err
+}
+
+// runProgram runs a program next to its app to its end, and returns the beginning of what it wrote.
+func runProgram(ctx context.Context, p program) (string, error) {
 	runtime.LockOSThread() // the death signal is sent when the thread that forked ends
 	defer runtime.UnlockOSThread()
 	var output bytes.Buffer
@@ -114,14 +127,7 @@ func checkExec(ctx context.Context, p program) error {
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = time.Second // for a pipe that something kept open
 	err := cmd.Run()
-	if err == nil {
-		return nil
-	}
-	text := strings.TrimSpace(output.String())
-	if text = text[strings.LastIndexByte(text, '\n')+1:]; text != "" {
-		return fmt.Errorf("%w: %q", err, strings.ToValidUTF8(text[:min(len(text), 200)], "?"))
-	}
-	return err
+	return output.String(), err
 }
 
 // limited drops what goes beyond room bytes.

@@ -2,9 +2,11 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/go-cluster/go-cluster/api"
+	"github.com/go-cluster/go-cluster/events"
 )
 
 // verdict is how an order ended for the person who asked for it.
@@ -38,6 +40,8 @@ func (w *watched) verdict() verdict {
 	case w.last.State == api.OrderFailed && w.hasTimeLimit():
 		return verdict{exitTimeUp, fmt.Sprintf("%s %s: time is up after %s; left where they are: %s", w.kind, w.name, count(moved, "move"),
 			orNone(w.last.Left)), badTone}
+	case len(failed) == 1 && moved == 0 && vetoed(failed[0]):
+		return verdict{exitRefused, w.failure(moved, failed), badTone}
 	case len(failed) > 0:
 		return verdict{exitFailedMoves, w.failure(moved, failed), badTone}
 	case w.last.State == api.OrderFailed:
@@ -114,6 +118,11 @@ func (w *watched) cancelVerdict() verdict {
 		}
 	}
 	return verdict{exitDone, "cancelled migration " + w.name, goodTone}
+}
+
+// vetoed says whether it was the app's own hook that kept an instance where it is.
+func vetoed(v api.MigrationView) bool {
+	return slices.Contains([]string{events.HookVetoed, events.HookLate, events.HookPanicked, events.HookBroken}, v.Code)
 }
 
 func has(n int) string {

@@ -189,6 +189,12 @@ func (d *decision) failedFor(left string) (*events.Draft, time.Time) {
 		case "fenced": // whatever step was under way
 			detail = f.Detail
 		}
+		if f.Step == events.StepMigrationStart { // no node has failed: the app does not want to move
+			if f.Code != "step_timed_out" {
+				code, detail = f.Code, f.Detail
+			}
+			return d.failed(code, detail, nil, left, "")
+		}
 		return d.failed(code, detail, nil, left, d.m.BadNode)
 	}
 	if c == nil || d.m.Committed {

@@ -33,7 +33,7 @@ func next(v *projections.Cluster, m *projections.Migration, in Input, now time.T
 	if a == nil || m.Ended() {
 		return nil, time.Time{}
 	}
-	d := &decision{v: v, a: a, m: m, judge: judge, in: in, now: now, sure: sure, steps: strategies[row{a.Spec.Mode, m.Kind}]}
+	d := &decision{v: v, a: a, m: m, judge: judge, in: in, now: now, sure: sure, steps: stepsOf(a, m)}
 	if planted.StopBeforeStart && a.Spec.Mode == spec.Replicas && m.Kind == events.KindMove {
 		d.steps = []step{stop, start}
 	}
@@ -94,14 +94,47 @@ func (d *decision) before() (*events.Draft, time.Time) {
 	switch r := d.in.Report; {
 	case d.in.Fenced && !d.holderAsked():
 		return d.fenced(nil)
+	case r == nil && s.Name == hookStart.Name && d.overrides():
+		next, _ := d.following(s)
+		return d.late(s, d.next(next, 0, false))
 	case r == nil:
 		return d.late(s, nil)
 	case r.Failed && s.Insist:
 		return d.insist(s, r)
+	case r.Failed && s.Name == hookStart.Name && d.overrides(): // it was asked, and its word is in the log
+		return d.done(s, r)
 	case r.Failed:
 		return d.stepFailed(r, nil)
 	}
 	return d.done(s, d.in.Report)
+}
+
+// overrides says whether a person insists on the move whatever the app's hook says.
+func (d *decision) overrides() bool {
+	drain := d.v.Drains[d.m.Orderer]
+	return d.m.Forced || drain != nil && drain.Force
+}
+
+// following returns the step after one, but for those at a source that is gone.
+func (d *decision) following(s step) (step, bool) {
+	for _, next := range d.steps[find(d.steps, s.Name)+1:] {
+		if next.On == source && d.m.Kind == events.KindMove && d.gone() {
+			continue
+		}
+		return next, true
+	}
+	return step{}, false
+}
+
+// hookOver ends a migration whose last step, the hook that is told of it, has ended or has not in time. What it says does not count.
+func (d *decision) hookOver(s step, r *api.StepReport) (*events.Draft, time.Time) {
+	if r != nil {
+		return d.completed(s.Name, r.Result)
+	}
+	if o := d.m.Order; !d.sure || d.now.Before(o.Deadline) {
+		return nil, o.Deadline
+	}
+	return d.completed(s.Name, &events.Result{Hook: &events.HookResult{Code: events.HookLate, Detail: "no report within its time"}})
 }
 
 // done ends a step that was done before the commit, or commits.
@@ -111,7 +144,7 @@ func (d *decision) done(s step, r *api.StepReport) (*events.Draft, time.Time) {
 			return d.stale(rules)
 		}
 	}
-	i := find(d.steps, s.Name)
+	next, more := d.following(s)
 	switch {
 	case s.Ends == grants:
 		if !ready(d.v, d.m.To, d.m.ToInc) {
@@ -120,12 +153,10 @@ func (d *decision) done(s step, r *api.StepReport) (*events.Draft, time.Time) {
 		return d.grant(target, false)
 	case s.Ends == releases:
 		return d.releasedBy(r, events.ReleasedStopped)
-	case i == len(d.steps)-1:
+	case !more:
 		return d.completed(s.Name, r.Result)
-	case s.Commit && d.m.Kind == events.KindMove && d.gone():
-		return d.completed(s.Name, r.Result) // there is nothing left to end at the source
 	}
-	return d.stepCompleted(r, d.next(d.steps[i+1], 0, false))
+	return d.stepCompleted(r, d.next(next, 0, false))
 }
 
 // held decides for a singleton from the first grant of its migration on, and while a holder is told to end its epoch.
@@ -139,6 +170,8 @@ func (d *decision) held() (*events.Draft, time.Time) {
 	}
 	s := d.open()
 	switch r := d.in.Report; {
+	case s.Name == hookComplete.Name:
+		return d.hookOver(s, r)
 	case d.in.Fenced && !d.holderAsked():
 		return d.fenced(nil)
 	case r == nil:
@@ -159,9 +192,11 @@ func (d *decision) held() (*events.Draft, time.Time) {
 		return d.activated(r)
 	case m.Undoing:
 		return d.failedFor(events.LeftAtSource)
-	default:
-		return d.completed(s.Name, r.Result)
 	}
+	if next, more := d.following(s); more {
+		return d.stepCompleted(d.in.Report, d.next(next, 0, false))
+	}
+	return d.completed(s.Name, d.in.Report.Result)
 }
 
 // unheld decides when nobody holds the app's newest epoch any more and the migration cannot reach its end.
@@ -199,7 +234,7 @@ func (d *decision) finish() (*events.Draft, time.Time) {
 		return d.failed("node_lost", m.To+" was lost after the instance had moved there", nil, events.LeftNowhere, m.To)
 	}
 	cleanup := m.Kind == events.KindMove // what is left is to end the source, which its agent does anyway once it can
-	if m.Order == nil || cleanup && !alive(d.v, m.From, m.FromInc) {
+	if m.Order == nil || cleanup && m.Order.Node == m.From && !alive(d.v, m.From, m.FromInc) {
 		if cleanup {
 			return d.completed("", nil)
 		}
@@ -207,11 +242,16 @@ func (d *decision) finish() (*events.Draft, time.Time) {
 	}
 	s := d.open()
 	switch r := d.in.Report; {
+	case s.Name == hookComplete.Name:
+		return d.hookOver(s, r)
 	case r == nil:
 		return d.late(s, nil)
 	case r.Failed:
 		return d.stepFailed(r, nil)
 	default:
+		if next, more := d.following(s); more {
+			return d.stepCompleted(r, d.next(next, 0, false))
+		}
 		return d.completed(s.Name, r.Result)
 	}
 }

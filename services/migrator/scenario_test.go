@@ -131,6 +131,16 @@ func (s *scenario) do(command string) string {
 			r.Result = &events.Result{Released: true}
 		}
 		return s.show(s.report(r, r.Node))
+	case "vetoed": // vetoed <code> <reason>: what the hook said
+		r := s.answer()
+		r.Failed, r.Code, r.Detail = true, f[1], strings.TrimSpace(strings.TrimPrefix(rest, f[1]))
+		r.Result = &events.Result{Hook: &events.HookResult{Code: r.Code, Detail: r.Detail}}
+		return s.show(s.report(r, r.Node))
+	case "forced": // forced <migration>: a person insists on it
+		s.v.Migrations[f[1]].Forced = true
+	case "veto": // veto <app> <instance>: what the fold keeps of it
+		v := s.v.Apps[f[1]].Vetoes[f[2]]
+		return fmt.Sprintf("not asked for %s: %s", v.Until.Sub(s.v.Time), v.Detail)
 	case "hold":
 		s.held = true
 	case "go":
@@ -263,6 +273,12 @@ func pairs(words []string) map[string]string {
 
 func appSpec(name, mode string, o map[string]string) spec.App {
 	a := spec.App{Name: name, Mode: spec.Mode(mode), OnIsolation: o["on_isolation"]}
+	if h := o["hooks"]; h != "" {
+		a.Hooks = map[string]spec.HookRef{}
+		for _, name := range strings.Split(h, ",") {
+			a.Hooks[name] = spec.HookRef{Command: []string{"hook"}}
+		}
+	}
 	if r := o["require"]; r != "" {
 		a.Require = []string{r}
 	}

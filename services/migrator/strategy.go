@@ -1,9 +1,11 @@
 package migrator
 
 import (
+	"slices"
 	"time"
 
 	"github.com/go-cluster/go-cluster/events"
+	"github.com/go-cluster/go-cluster/projections"
 	"github.com/go-cluster/go-cluster/spec"
 )
 
@@ -45,6 +47,8 @@ type step struct {
 	Judge   bool // the move is judged once more when this step is done, before anything irrevocable is ordered
 	// Attempts is how often the step is ordered, 0 counting as 1, before a missing report fails it.
 	Attempts int
+	// Hook is the app's hook that the step calls; it is left out where the app has none.
+	Hook string
 	// Insist says that nothing but the step's end will do: it is repeated, whatever is reported, until it is done or its node lost.
 	Insist bool
 }
@@ -57,6 +61,9 @@ var (
 	activate = step{Name: events.StepActivate, On: target, Timeout: stepTime, Attempts: 3}
 	start    = step{Name: events.StepStart, On: target, Timeout: startTime, Commit: true}
 	stop     = step{Name: events.StepStop, On: source, Timeout: stopTime}
+
+	hookStart    = step{Name: events.StepMigrationStart, On: source, Timeout: hookTime(spec.HookMigrationStart), Hook: spec.HookMigrationStart}
+	hookComplete = step{Name: events.StepMigrationComplete, On: target, Timeout: hookTime(spec.HookMigrationComplete), Hook: spec.HookMigrationComplete}
 )
 
 // with returns a variation of a step.
@@ -71,25 +78,25 @@ type row struct {
 	Kind string
 }
 
-// strategies has the steps of every kind of move. Later parts are rows between these: hooks before the first step and after the
-// last, catch-up after prepare, the balancer after start and before stop, partitions as rows of their own mode.
+// strategies has the steps of every kind of move. Later parts are rows between these: catch-up after prepare, the balancer after start and before stop, partitions as rows of their own mode.
 //
 // A step-down ends the process and keeps its data, so that a singleton's source needs no stop step.
 var strategies = map[row][]step{
-	{spec.Singleton, events.KindMove}: {prepare, stepDown, persist, activate},
+	{spec.Singleton, events.KindMove}: {hookStart, prepare, stepDown, persist, activate, hookComplete},
 	{spec.Singleton, events.KindPlace}: {
 		prepare.with(func(s *step) { s.Ends, s.Commit = grants, true }),
 		persist, activate,
 	},
-	{spec.Singleton, events.KindInPlace}: {stepDown, persist, activate},
+	{spec.Singleton, events.KindInPlace}: {hookStart, stepDown, persist, activate, hookComplete},
 	{spec.Singleton, events.KindStop}: {
 		stepDown.with(func(s *step) { s.Ends, s.Commit, s.Insist = releases, false, true }),
 	},
-	{spec.Replicas, events.KindMove}:  {start.with(func(s *step) { s.Judge = true }), stop},
+	{spec.Replicas, events.KindMove}:  {hookStart, start.with(func(s *step) { s.Judge = true }), stop, hookComplete},
 	{spec.Replicas, events.KindPlace}: {start},
 	{spec.Replicas, events.KindInPlace}: { // once it has been stopped there is only one way
+		hookStart,
 		stop.with(func(s *step) { s.Commit, s.Attempts = true, 3 }),
-		start,
+		start, hookComplete,
 	},
 	{spec.Replicas, events.KindStop}: {stop.with(func(s *step) { s.Attempts = 3 })},
 }
@@ -111,6 +118,16 @@ var (
 	giveBack = stepDown.with(func(s *step) { s.Ends, s.Commit, s.Insist = releases, false, true })
 )
 
+// stepsOf returns the steps of a migration: those of its row, without the hooks that the app does not have. A hook that has been
+// called, or is being called, stays whatever the app has become.
+func stepsOf(a *projections.App, m *projections.Migration) []step {
+	return slices.DeleteFunc(slices.Clone(strategies[row{a.Spec.Mode, m.Kind}]), func(s step) bool {
+		_, has := a.Spec.Hooks[s.Hook]
+		called := m.Order != nil && m.Order.Step == s.Name || m.Failure != nil && m.Failure.Step == s.Name
+		return s.Hook != "" && !has && !called
+	})
+}
+
 // find returns the position of a step in a row, -1 when it has none.
 func find(steps []step, name events.Step) int {
 	for i, s := range steps {
@@ -129,6 +146,11 @@ func committed(steps []step, i int) bool {
 		}
 	}
 	return false
+}
+
+// hookTime leaves the agent a little more than the hook has, to say how it ended.
+func hookTime(hook string) func(spec.App) time.Duration {
+	return func(a spec.App) time.Duration { return a.Hooks[hook].Timeout.D() + 5*time.Second }
 }
 
 func stepTime(a spec.App) time.Duration { return a.Migration.StepTimeout.D() }

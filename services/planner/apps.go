@@ -152,6 +152,28 @@ func declaredBy(v *projections.Cluster, app string) []string {
 	return nodes
 }
 
+// hookAnswered stores how a hook ended that is no step of a migration.
+func (s *Service) hookAnswered(ctx context.Context, r *transport.Request) (any, error) {
+	req, err := transport.Decode[api.HookRequest](r)
+	if err != nil {
+		return nil, err
+	}
+	if req.Hook != spec.HookPlacementInvalid || req.About == "" {
+		return nil, &api.Error{Code: api.CodeInvalid, Field: "hook", Detail: fmt.Sprintf("hook %q of %s: want %s and what it was called for", req.Hook, req.App, spec.HookPlacementInvalid)}
+	}
+	return s.Command(ctx, r, func(v *projections.Cluster) (*events.Draft, error) {
+		a, n := v.Apps[req.App], v.Nodes[req.Node]
+		switch {
+		case a == nil || a.SpecRev == 0:
+			return nil, api.Refuse(api.CodeNotFound, "hook of %s: no such app", req.App)
+		case n == nil || n.Inc != req.Inc:
+			return nil, api.Refuse(api.CodeRefused, "hook of %s: %s is not incarnation %s", req.App, req.Node, req.Inc)
+		}
+		return &events.Draft{Aggregate: events.App(a.Name), App: a.Name, Node: req.Node,
+			Data: &events.HookAnswered{Hook: req.Hook, Node: req.Node, About: req.About, Result: req.Result, TookMS: req.TookMS}}, nil
+	})
+}
+
 // sameJSON says whether two values travel alike.
 func sameJSON(x, y any) bool {
 	a, errA := json.Marshal(x, json.Deterministic(true))

@@ -40,14 +40,14 @@ func decide(v *projections.Cluster, plan placement.Plan, now time.Time, sure boo
 	if sure {
 		moves = append(moves, overdue(v, plan, now)...)
 	}
-	if len(moves) > 0 {
-		first := moves[0].Move
-		add(admission(v, moves, first.Cause, first.Correlation))
-	}
-	for _, p := range plan.Pending {
+	for _, p := range plan.Pending { // first: who is told of it is to see the app as it is, and not as the moves below leave it
 		if a := v.Apps[p.App]; a.Pending == nil && !planted.PendingUntold {
 			add(pending(a, p))
 		}
+	}
+	if len(moves) > 0 {
+		first := moves[0].Move
+		add(admission(v, moves, first.Cause, first.Correlation))
 	}
 	for _, s := range plan.Satisfied {
 		a := v.Apps[s.App]
