@@ -35,7 +35,7 @@ func (l *Link) dial(name string) (*nats.Conn, error) {
 func (l *Link) InProcessConn() (net.Conn, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.cut {
+	if l.cut || l.deaf || l.mute { // who connects holds a lock until it is answered
 		return nil, errors.New("the network is cut")
 	}
 	c, err := l.to().InProcessConn()
