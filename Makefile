@@ -3,6 +3,8 @@
 GO      ?= go
 FUZZTIME ?= 10s
 SEEDS   ?= 2000
+FROM    ?= 1
+SOAK    ?= 10m
 COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose) -f deploy/compose/compose.yaml -p go-cluster
 
 # Packages that run whole clusters; `make check` leaves them to `make test`.
@@ -30,9 +32,10 @@ check: ## Format, vet, staticcheck, architecture and unit tests: seconds, before
 BUBBLES = $$($(GO) list -test -f '{{.ImportPath}}{{range .Deps}} {{.}}{{end}}' ./... | sed -n 's|^\([^ ]*\)\.test .* testing/synctest .*|\1|p')
 
 .PHONY: test
-test: ## Everything with the race detector, as CI runs it: minutes
+test: ## Everything with the race detector, and 2000 seeds without, as CI runs it: minutes
 	@bubbles="$(BUBBLES)"; rest=$$($(GO) list ./... | grep -vxF "$$bubbles"); export CGO_ENABLED=1; set -x; \
 	$(GO) test -race -timeout 30m -cpu 1 $$bubbles && $(GO) test -race -timeout 30m $$rest
+	$(MAKE) sim
 
 .PHONY: race
 race: ## The race detector over one package, ten times: make race PKG=./events
@@ -55,9 +58,14 @@ fuzz: ## Each fuzz target for FUZZTIME (10s)
 chaos: ## Real processes killed and stopped at every step: all of it, not CI's sample
 	$(GO) test -count 1 -timeout 2h -v ./chaos -chaos.all
 
-.PHONY: soak sim
-soak sim: ## SEEDS (2000) random histories of whole clusters in virtual time
-	$(GO) test -count 1 -timeout 4h ./sim -sim.seeds $(SEEDS)
+.PHONY: sim
+sim: ## SEEDS (2000) random scenarios of whole clusters in virtual time, on all processors
+	$(GO) test -count 1 -timeout 12h -v ./sim -run '^TestSeeds$$' -sim.seeds $(SEEDS) -sim.from $(FROM)
+
+.PHONY: soak
+soak: ## Random scenarios, never the same, and real processes killed, for SOAK (10m)
+	$(GO) test -count 1 -timeout 12h -v ./sim -run '^TestSeeds$$' -sim.seeds 1000000000 -sim.from $$(date +%s) -sim.for $(SOAK)
+	$(GO) test -count 1 -timeout 2h -v ./chaos -run TestStorm
 
 .PHONY: bugs
 bugs: ## Each planted mistake must be caught by the law that it breaks

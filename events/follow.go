@@ -80,8 +80,9 @@ func (f *follower) run(ctx context.Context) (resume bool, err error) {
 	}
 	defer it.Stop()
 	f.subscribed = true
+	wait, want := probeEvery, uint64(0)
 	for subscription := ""; ; {
-		due, cancel := context.WithTimeout(ctx, probeEvery)
+		due, cancel := context.WithTimeout(ctx, wait)
 		subscription, err = f.deliver(ctx, due, it, subscription)
 		probe := due.Err() != nil && ctx.Err() == nil && errors.Is(err, due.Err())
 		cancel()
@@ -91,11 +92,38 @@ func (f *follower) run(ctx context.Context) (resume bool, err error) {
 			return false, own.error
 		case !probe:
 			return fail(err)
+		case f.seq < want:
+			return fail(fmt.Errorf("%w: sequence %d is stored", errLost, want))
 		}
 		if err := f.holds(ctx, f.seq, ""); err != nil {
 			return fail(err)
 		}
+		if wait, want = probeEvery, f.stored(ctx); want > f.seq {
+			wait = underWay
+		}
 	}
+}
+
+// errLost: what is stored has not come. The library notices that by the next message only, and perhaps there is none for long. On a
+// connection that lasts, messages are lost where servers lose the route between them.
+var errLost = errors.New("messages were lost on their way")
+
+// underWay is how long a message may take.
+const underWay = 2 * time.Second
+
+// stored returns the sequence of the last message for the follower, 0 when nobody says.
+func (f *follower) stored(ctx context.Context) (last uint64) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if p := f.probed.Load(); len(f.filters) == 0 && p != nil { // just asked by holds, or by another reader
+		last = p.last
+	}
+	for _, filter := range f.filters {
+		if m, err := f.stream.GetLastMsgForSubject(ctx, filter); err == nil {
+			last = max(last, m.Sequence)
+		}
+	}
+	return last
 }
 
 func forGood(err error) bool {

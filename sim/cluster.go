@@ -53,6 +53,7 @@ type Cluster struct {
 	labels   map[string]map[string]string
 	boots    map[string]int // times that a machine has crashed
 	commands atomic.Int64
+	watch    *watch
 	mu       sync.Mutex
 	failures []error
 }
@@ -63,21 +64,24 @@ type process struct {
 	cancel context.CancelFunc
 	done   chan struct{}
 	base   *services.Base // of a process with services
+	ahead  atomic.Int64   // of its wall clock, ns
 }
+
+// now is the process's wall clock.
+func (p *process) now() time.Time { return time.Now().Add(time.Duration(p.ahead.Load())) }
 
 // Run starts a cluster with the given nodes (id → labels) and one replica of each service, in a bubble of its own, and calls f.
 func Run(t *testing.T, nodes map[string]map[string]string, f func(c *Cluster)) {
 	t.Helper()
 	embedded.RegisterBubble()
 	synctest.Test(t, func(t *testing.T) {
-		c := &Cluster{T: t, dir: t.TempDir(), start: time.Now(), log: zap.NewNop(), replicas: map[string]*process{}, nodes: map[string]*process{},
+		c := &Cluster{T: t, dir: storage(t), start: time.Now(), log: zap.NewNop(), replicas: map[string]*process{}, nodes: map[string]*process{},
 			labels: map[string]map[string]string{}, boots: map[string]int{}}
 		c.Programs = newPrograms(c.Boot)
 		c.up()
 		defer c.down()
-		watched, unwatch := context.WithCancel(context.Background())
-		defer unwatch()
-		go c.guard(watched)
+		c.watch = watchLog(c)
+		defer c.watch.end()
 		c.StartServices("s1")
 		for _, id := range slices.Sorted(maps.Keys(nodes)) {
 			c.StartNode(id, nodes[id], "boot")
@@ -166,12 +170,13 @@ func (c *Cluster) StartServices(id string) {
 		c.T.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
+	p := &process{link: link, cancel: cancel, done: make(chan struct{})}
 	b, err := services.Open(ctx, services.Config{Cluster: "sim", Replica: id, Version: "sim", NC: nc, Dial: func() (*nats.Conn, error) { return link.dial(id + "-work") },
-		Log: c.log, Boot: c.Boot, Now: time.Now})
+		Log: c.log, Boot: c.Boot, Now: p.now})
 	if err != nil {
 		c.T.Fatal(err)
 	}
-	p := &process{link: link, cancel: cancel, done: make(chan struct{}), base: b}
+	p.base = b
 	c.replicas[id] = p
 	var wg sync.WaitGroup
 	run := func(name string, f func(context.Context) error) {
@@ -213,7 +218,7 @@ func (c *Cluster) StartNode(id string, labels map[string]string, boot string) {
 		defer nc.Close()
 		err := agent.Run(ctx, agent.Config{Cluster: "sim", Node: id, Dir: filepath.Join(c.dir, id), Labels: labels, Address: id + ".sim", Version: "sim", TTL: TTL,
 			NC: nc, Dial: func() (*nats.Conn, error) { return link.dial(id + "-work") }, Driver: c.Programs.node(id), Log: c.log, BootID: boot,
-			Clock: agent.Clock{Boot: c.Boot, Now: time.Now}, Facts: events.Facts{CPU: 8000, Memory: 16 << 30, Drivers: []string{"process"}}})
+			Clock: agent.Clock{Boot: c.Boot, Now: p.now}, Facts: events.Facts{CPU: 8000, Memory: 16 << 30, Drivers: []string{"process"}}})
 		if err != nil && !errors.Is(err, context.Canceled) && ctx.Err() == nil {
 			c.fail(fmt.Errorf("agent of %s ended: %w", id, err))
 		}
@@ -353,27 +358,12 @@ func (c *Cluster) Label(node string, set map[string]string) api.LabelReply {
 
 // Log returns every event so far.
 func (c *Cluster) Log() []events.Event {
-	log, err := events.Open(context.Background(), c.JS, c.Subjects, time.Now)
-	if err != nil {
-		c.T.Fatal(err)
-	}
-	last, err := log.LastSeq(context.Background())
-	if err != nil {
-		c.T.Fatal(err)
-	}
 	var out []events.Event
-	enough := errors.New("enough")
-	err = log.Follow(context.Background(), 1, nil, func(m events.Message) error {
+	for _, m := range c.messages() {
 		if m.Err != nil {
 			c.T.Error(m.Err)
 		}
-		if out = append(out, m.Event); m.Event.Seq >= last {
-			return enough
-		}
-		return nil
-	})
-	if !errors.Is(err, enough) {
-		c.T.Fatal(err)
+		out = append(out, m.Event)
 	}
 	return out
 }
@@ -434,29 +424,4 @@ func (c *Cluster) line(e events.Event) string {
 		s += " ⇒ " + e.Target
 	}
 	return s
-}
-
-// guard ends the whole test with the story when events are stored as fast as somebody can: time would stand still for ever.
-func (c *Cluster) guard(ctx context.Context) {
-	const most = 400 // within a second
-	log, err := events.Open(ctx, c.JS, c.Subjects, time.Now)
-	if err != nil {
-		c.fail(err)
-		return
-	}
-	var last []events.Event
-	_ = log.Follow(ctx, 1, nil, func(m events.Message) error {
-		if last = append(last, m.Event); len(last) <= most {
-			return nil
-		}
-		if m.Event.Stored.Sub(last[0].Stored) < time.Second {
-			s := ""
-			for _, e := range last[most-80:] {
-				s += c.line(e) + "\n"
-			}
-			panic("events without end:\n" + s)
-		}
-		last = last[1:]
-		return nil
-	})
 }

@@ -264,7 +264,7 @@ func neighbourLeaves(v *projections.Cluster, m events.Move) bool {
 // bounded: nobody stores as fast as it can.
 func bounded(t testing.TB, c *Cluster, r *runner, log []events.Event) {
 	t.Helper()
-	const most = 600 // programs that fail everywhere are tried everywhere, each time later
+	const most = 900 // programs that fail everywhere are tried everywhere, each time later
 	perMinute := map[int]int{}
 	for _, e := range log {
 		perMinute[int(e.Stored.Sub(c.start)/time.Minute)]++

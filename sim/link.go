@@ -3,6 +3,7 @@ package sim
 import (
 	"bytes"
 	"errors"
+	"math/rand/v2"
 	"net"
 	"sync"
 
@@ -21,6 +22,8 @@ type Link struct {
 	cut   bool
 	deaf  bool
 	mute  bool
+	noise *Noise
+	rnd   *rand.Rand
 	conns []*linkConn
 }
 
@@ -43,6 +46,9 @@ func (l *Link) InProcessConn() (net.Conn, error) {
 		return nil, err
 	}
 	lc := &linkConn{Conn: c, link: l, changed: make(chan struct{}, 1)}
+	if l.noise != nil {
+		lc.from, lc.to = newNoise(l.noise, l.rnd.Uint64(), lc.hear), newNoise(l.noise, l.rnd.Uint64(), lc.say)
+	}
 	go lc.receive()
 	l.conns = append(l.conns, lc)
 	return lc, nil
@@ -59,6 +65,20 @@ func (l *Link) Cut() {
 	l.conns = nil
 }
 
+// Noisy ends every connection; the next ones lose, repeat and delay messages.
+func (l *Link) Noisy(n Noise) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.noise, l.rnd = &n, rand.New(rand.NewPCG(n.Seed, 0))
+	for _, c := range l.conns {
+		_ = c.Conn.Close()
+	}
+	l.conns = nil
+}
+
+// Hold holds back everything, both ways, until Heal: so a process that is stopped for a while looks to everybody else.
+func (l *Link) Hold() { l.set(true, true) }
+
 // Deafen holds back all that comes from NATS.
 func (l *Link) Deafen() { l.set(true, l.mute) }
 
@@ -73,9 +93,10 @@ func (l *Link) set(deaf, mute bool) {
 	defer l.mu.Unlock()
 	l.deaf, l.mute = deaf, mute
 	if !deaf && !mute {
-		l.cut = false
+		l.cut, l.noise = false, nil
 	}
 	for _, c := range l.conns {
+		c.quieten(l.noise)
 		c.wake()
 		if !mute && len(c.out) > 0 && !c.sending {
 			c.sending = true
@@ -89,12 +110,23 @@ type linkConn struct {
 	net.Conn
 	link    *Link
 	changed chan struct{} // there may be something to read; has room for one
+	from    *noise        // of a bad network: what comes
+	to      *noise        // and what goes
 
 	// The rest is guarded by the link's lock.
 	in      []byte
 	err     error // of the newest read
 	out     [][]byte
 	sending bool
+}
+
+// quieten changes the noise of a connection that has any.
+func (c *linkConn) quieten(how *Noise) {
+	for _, n := range []*noise{c.from, c.to} {
+		if n != nil {
+			n.how.Store(how)
+		}
+	}
 }
 
 func (c *linkConn) wake() {
@@ -108,14 +140,27 @@ func (c *linkConn) wake() {
 func (c *linkConn) receive() {
 	for b := make([]byte, 32<<10); ; {
 		n, err := c.Conn.Read(b)
-		c.link.mu.Lock()
-		c.in, c.err = append(c.in, b[:n]...), err
-		c.wake()
-		c.link.mu.Unlock()
+		if c.from != nil {
+			c.from.pass(b[:n])
+		} else {
+			c.hear(b[:n])
+		}
 		if err != nil {
+			c.link.mu.Lock()
+			c.err = err
+			c.wake()
+			c.link.mu.Unlock()
 			return
 		}
 	}
+}
+
+// hear keeps what has come until it is read.
+func (c *linkConn) hear(b []byte) {
+	c.link.mu.Lock()
+	defer c.link.mu.Unlock()
+	c.in = append(c.in, b...)
+	c.wake()
 }
 
 // Read implements net.Conn. A closed connection is noticed even by the deaf.
@@ -139,8 +184,12 @@ func (c *linkConn) Read(b []byte) (int, error) {
 	}
 }
 
-// Write implements net.Conn.
+// Write implements net.Conn. A bad network says that all is well.
 func (c *linkConn) Write(b []byte) (int, error) {
+	if c.to != nil {
+		c.to.pass(b)
+		return len(b), nil
+	}
 	c.link.mu.Lock()
 	if c.link.mute || c.sending || len(c.out) > 0 {
 		c.out = append(c.out, bytes.Clone(b))
@@ -149,6 +198,18 @@ func (c *linkConn) Write(b []byte) (int, error) {
 	}
 	c.link.mu.Unlock()
 	return c.Conn.Write(b)
+}
+
+// say queues what a bad network lets through: messages that are late come from goroutines of their own, and must not cut into
+// another.
+func (c *linkConn) say(b []byte) {
+	c.link.mu.Lock()
+	defer c.link.mu.Unlock()
+	c.out = append(c.out, b)
+	if !c.link.mute && !c.sending {
+		c.sending = true
+		go c.send()
+	}
 }
 
 // send sends what was held back.

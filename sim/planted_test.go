@@ -14,39 +14,46 @@ import (
 	"github.com/go-cluster/go-cluster/transport"
 )
 
-var hunt = flag.Uint64("sim.hunt", 0, "TestHunt: which run; the first is made for the mistake that is planted, the others are random histories")
+var (
+	hunts = flag.Uint64("sim.hunts", 0, "TestHunt: live through that many seeds, from -sim.from, with the mistake that is planted, until a law is broken")
+	hunt  = flag.Bool("sim.hunt", false, "TestHunt: live through the scenario that is made for the mistake")
+)
 
-// TestHunt lives through one history with a planted mistake and says which laws it breaks. What else fails does not matter: with a
-// mistake planted nothing is promised. cmd/hunt runs it until the law is named that should be.
+// TestHunt lives through scenarios with a planted mistake and says which laws they break. What else fails does not matter: with a
+// mistake planted nothing is promised. cmd/hunt runs it.
 func TestHunt(t *testing.T) {
-	if *hunt == 0 {
+	if *hunt {
+		play, ok := made[planted.Name()]
+		if !ok {
+			t.Skip("there is none")
+		}
+		Run(t, plain("n1", "n2", "n3"), func(c *Cluster) {
+			defer confess(c, 0)
+			play(c)
+			quiet(c)
+		})
+	}
+	if !*hunt && *hunts == 0 {
 		t.Skip("for builds with a mistake: make bugs")
 	}
-	play, ok := made[planted.Name()]
-	nodes := plain("n1", "n2", "n3")
-	h := schedule(*hunt)
-	if *hunt > 1 || !ok {
-		nodes, play = h.nodes, func(c *Cluster) {
-			r := newRunner(c, h)
-			began := time.Now()
-			for _, s := range h.steps {
-				if wait := s.at - time.Since(began); wait > 0 {
-					c.For(wait)
-				}
-				s.do(r)
-			}
-			r.well()
-		}
+	for k := *seedsAt; k < *seedsAt+*hunts; k++ {
+		begin(k)
+		t.Run(fmt.Sprint(k), func(t *testing.T) {
+			schedule(k).start(t, func(r *runner) {
+				defer confess(r.c, k)
+				r.play()
+				quiet(r.c)
+			})
+		})
+		begin(0)
 	}
-	Run(t, nodes, func(c *Cluster) {
-		defer func() { // also when the history cannot go on
-			for _, v := range c.violations(true) {
-				fmt.Printf("violation %s: %s\n", v.Name, v)
-			}
-		}()
-		play(c)
-		quiet(c)
-	})
+}
+
+// confess prints the laws broken, also when the scenario cannot go on.
+func confess(c *Cluster, k uint64) {
+	for _, v := range c.violations(true) {
+		fmt.Printf("violation %d %s: %s\n", k, v.Name, v)
+	}
 }
 
 // quiet waits until nothing has been stored for a while, or for some minutes.

@@ -14,21 +14,27 @@ import (
 	"github.com/go-cluster/go-cluster/transport"
 )
 
-// runner does to a cluster what a history says. Commands go on in the background: a control plane that is away holds nothing up.
+// runner does to a cluster what a scenario says. Commands go on in the background: a control plane that is away holds nothing up.
 type runner struct {
 	c       *Cluster
-	h       history
+	s       scenario
 	began   time.Time
 	asking  sync.WaitGroup
-	down    map[string]bool // nodes whose machine is off
-	silent  bool            // NATS is stopped
-	later   []func()        // processes to start when it is back
+	nodes   map[string]map[string]string // all that have ever been there
+	down    map[string]bool              // nodes whose machine is off
+	ahead   map[string]time.Duration     // wall clocks
+	silent  bool                         // NATS is stopped
+	later   []func()                     // processes to start when it is back
 	mu      sync.Mutex
 	program map[string]Behaviour // node/app →
 }
 
-func newRunner(c *Cluster, h history) *runner {
-	r := &runner{c: c, h: h, began: time.Now(), program: map[string]Behaviour{}, down: map[string]bool{}}
+func newRunner(c *Cluster, s scenario) *runner {
+	r := &runner{c: c, s: s, began: time.Now(), program: map[string]Behaviour{}, down: map[string]bool{}, ahead: map[string]time.Duration{},
+		nodes: map[string]map[string]string{}}
+	for id, labels := range s.nodes {
+		r.nodes[id] = labels
+	}
 	c.Programs.Behave(func(node, instance string) Behaviour {
 		r.mu.Lock()
 		defer r.mu.Unlock()
@@ -37,10 +43,10 @@ func newRunner(c *Cluster, h history) *runner {
 	return r
 }
 
-// tell adds a line to what is shown of a history that fails.
+// tell adds a line to what is shown of a scenario that fails.
 func (r *runner) tell(format string, args ...any) {
 	r.c.T.Helper()
-	r.c.T.Logf("%9s "+format, append([]any{time.Since(r.c.start).Truncate(time.Millisecond)}, args...)...)
+	r.c.T.Logf("%9s "+format, append([]any{time.Since(r.began).Truncate(time.Millisecond)}, args...)...)
 }
 
 // order sends a command in the background and notes what became of it.
@@ -52,7 +58,7 @@ func order[Rep any, Req any](r *runner, e api.Endpoint, req Req, what string) {
 		switch code := api.CodeOf(err); {
 		case err == nil:
 			r.tell("          %s: done", what)
-		case code == api.CodeInternal || code == api.CodeInvalid || code == api.CodeUnsupported:
+		case code == api.CodeInternal || code == api.CodeUnsupported || code == api.CodeInvalid && e != api.AppMove: // what it would move may just have changed
 			r.c.fail(fmt.Errorf("%s: %s: %w", what, code, err))
 		default:
 			r.tell("          %s: %s: %s", what, code, strings.ReplaceAll(err.Error(), "\n", "; "))
@@ -60,69 +66,90 @@ func order[Rep any, Req any](r *runner, e api.Endpoint, req Req, what string) {
 	})
 }
 
-func (r *runner) apply(app spec.App) {
-	order[api.ApplyReply](r, api.AppApply, api.ApplyRequest{Meta: r.c.Meta(), Spec: app}, "apply "+app.Name)
+func (r *runner) apply(args []string) error {
+	app, err := appOf(args)
+	if err == nil {
+		order[api.ApplyReply](r, api.AppApply, api.ApplyRequest{Meta: r.c.Meta(), Spec: app}, "apply "+app.Name)
+	}
+	return err
 }
 
-func (r *runner) label(node, key, value string) {
-	order[api.LabelReply](r, api.NodeLabel, api.LabelRequest{Meta: r.c.Meta(), Node: node, Set: map[string]string{key: value}}, "label "+node)
+func (r *runner) label(args []string) error {
+	change, err := spec.ParseLabelChange(args[1:])
+	if err == nil {
+		order[api.LabelReply](r, api.NodeLabel, api.LabelRequest{Meta: r.c.Meta(), Node: args[0], Set: change.Set, Remove: change.Remove}, "label "+args[0])
+	}
+	return err
 }
 
 func (r *runner) node(e api.Endpoint, node string) {
 	order[api.Ack](r, e, api.NodeRequest{Meta: r.c.Meta(), Node: node}, e.Verb+" "+node)
 }
 
-func (r *runner) cordon(node string)   { r.node(api.NodeCordon, node) }
-func (r *runner) uncordon(node string) { r.node(api.NodeUncordon, node) }
-func (r *runner) undrain(node string)  { r.node(api.NodeDrainCancel, node) }
-
-func (r *runner) drain(node string, timeout time.Duration, force bool) {
-	order[api.DrainReply](r, api.NodeDrain, api.DrainRequest{Meta: r.c.Meta(), Nodes: []string{node}, Timeout: spec.Duration(timeout), Force: force}, "drain "+node)
+func (r *runner) app(e api.Endpoint, app string) {
+	order[api.Ack](r, e, api.AppRequest{Meta: r.c.Meta(), App: app}, e.Verb+" "+app)
 }
 
-func (r *runner) evacuate(selector string, timeout time.Duration) {
-	order[api.Ack](r, api.AppEvacuate, api.EvacuateRequest{Meta: r.c.Meta(), Selector: selector, Timeout: spec.Duration(timeout)}, "evacuate "+selector)
+func (r *runner) drain(args []string) error {
+	var timeout time.Duration
+	force := false
+	err := options(args[1:], map[string]any{"timeout": &timeout, "force": &force})
+	order[api.DrainReply](r, api.NodeDrain, api.DrainRequest{Meta: r.c.Meta(), Nodes: args[:1], Timeout: spec.Duration(timeout), Force: force}, "drain "+args[0])
+	return err
+}
+
+func (r *runner) evacuate(args []string) error {
+	var timeout time.Duration
+	err := options(args[1:], map[string]any{"timeout": &timeout})
+	order[api.Ack](r, api.AppEvacuate, api.EvacuateRequest{Meta: r.c.Meta(), Selector: args[0], Timeout: spec.Duration(timeout)}, "evacuate "+args[0])
+	return err
 }
 
 // move moves the first instance of an app.
-func (r *runner) move(app, to string) {
-	from := ""
+func (r *runner) move(args []string) error {
+	app, to, from := args[0], "", ""
+	if len(args) > 1 {
+		to = args[1]
+	}
 	r.view(func(v *projections.Cluster) {
 		if a := v.Apps[app]; a != nil && len(a.Instances) > 0 {
 			from = a.SortedInstances()[0].Node
 		}
 	})
 	order[api.Ack](r, api.AppMove, api.MoveRequest{Meta: r.c.Meta(), App: app, From: from, To: to}, "move "+app)
-}
-
-func (r *runner) restart(app string) {
-	order[api.Ack](r, api.AppRestart, api.AppRequest{Meta: r.c.Meta(), App: app}, "restart "+app)
-}
-
-func (r *runner) remove(app string) {
-	order[api.Ack](r, api.AppRemove, api.AppRequest{Meta: r.c.Meta(), App: app}, "remove "+app)
+	return nil
 }
 
 func (r *runner) rebalance() {
 	order[api.RebalanceReply](r, api.AppRebalance, api.RebalanceRequest{Meta: r.c.Meta(), All: true}, "rebalance")
 }
 
-func (r *runner) cancel(app string) {
+func (r *runner) cancel(args []string) error {
 	id := ""
 	r.view(func(v *projections.Cluster) {
-		if a := v.Apps[app]; a != nil && len(a.Open) > 0 {
+		if a := v.Apps[args[0]]; a != nil && len(a.Open) > 0 {
 			id = a.SortedOpen()[0].Migration
 		}
 	})
 	if id != "" {
 		order[api.Ack](r, api.MigrationCancel, api.MigrationRequest{Meta: r.c.Meta(), Migration: id}, "cancel "+id)
 	}
+	return nil
 }
 
-func (r *runner) policy(auto bool) {
-	var p spec.Policy
-	p.AutoRebalance.Enabled = auto
+func (r *runner) policy(args []string) error {
+	doc, err := document(args)
+	if err != nil {
+		return err
+	}
+	p := spec.Policy{}
+	if doc != "" {
+		if p, err = spec.DecodePolicy([]byte(doc)); err != nil {
+			return err
+		}
+	}
 	order[api.Ack](r, api.PolicySet, api.PolicyRequest{Meta: r.c.Meta(), Policy: p}, "policy")
+	return nil
 }
 
 func (r *runner) freeze() {
@@ -139,21 +166,46 @@ func (r *runner) lost(node string) {
 	}
 }
 
-func (r *runner) killAgent(node string, hard bool) {
-	if p := r.c.nodes[node]; p != nil && hard {
-		p.link.Cut()
+// process returns a node's agent or a process with services, nil when it does not run.
+func (r *runner) process(id string) *process {
+	if p := r.c.nodes[id]; p != nil {
+		return p
 	}
-	r.c.KillAgent(node)
+	return r.c.replicas[id]
 }
 
-func (r *runner) startAgent(node string) {
-	switch {
-	case r.silent:
-		r.later = append(r.later, func() { r.startAgent(node) })
-	case r.c.nodes[node] == nil:
-		r.c.RestartAgent(node)
-		delete(r.down, node)
+func (r *runner) isNode(id string) bool { return r.nodes[id] != nil }
+
+func (r *runner) killProcess(args []string) error {
+	id := args[0]
+	if p := r.process(id); p != nil && len(args) > 1 {
+		p.link.Cut()
 	}
+	if r.isNode(id) {
+		r.c.KillAgent(id)
+	} else {
+		r.c.KillServices(id)
+	}
+	return nil
+}
+
+func (r *runner) startProcess(args []string) error {
+	id := args[0]
+	if r.silent {
+		r.later = append(r.later, func() { _ = r.startProcess(args) })
+		return nil
+	}
+	switch {
+	case r.process(id) != nil:
+		return nil
+	case r.isNode(id):
+		r.c.RestartAgent(id)
+		delete(r.down, id)
+	default:
+		r.c.StartServices(id)
+	}
+	r.setClock(id)
+	return nil
 }
 
 func (r *runner) crash(node string) {
@@ -161,30 +213,62 @@ func (r *runner) crash(node string) {
 	r.down[node] = true
 }
 
-func (r *runner) disturb(p *process, how disturbance) {
-	synctest.Wait() // no connection is just being made; see Link
-	switch {
-	case p == nil:
-	case how == cut:
-		p.link.Cut()
-	case how == deafen:
-		p.link.Deafen()
-	case how == mute:
-		p.link.Mute()
+func (r *runner) join(args []string) error {
+	id := args[0]
+	labels, err := pairs(args[1:])
+	if err != nil || r.isNode(id) {
+		return err
+	}
+	if r.silent {
+		r.later = append(r.later, func() { _ = r.join(args) })
+		return nil
+	}
+	r.nodes[id] = labels
+	r.c.StartNode(id, labels, "boot")
+	return nil
+}
+
+func (r *runner) clock(args []string) error {
+	d, err := time.ParseDuration(args[1])
+	r.ahead[args[0]] = d
+	r.setClock(args[0])
+	return err
+}
+
+func (r *runner) setClock(id string) {
+	if p := r.process(id); p != nil {
+		p.ahead.Store(int64(r.ahead[id]))
 	}
 }
 
-func (r *runner) heal(p *process) {
-	if p != nil {
-		p.link.Heal()
+// still waits until nothing happens by itself: no connection is just being made then; see Link.
+func (r *runner) still() { synctest.Wait() }
+
+func (r *runner) noise(args []string) error {
+	n := Noise{Delay: time.Second}
+	if err := options(args[1:], map[string]any{"lose": &n.Lose, "repeat": &n.Repeat, "late": &n.Late, "delay": &n.Delay, "seed": &n.Seed}); err != nil {
+		return err
 	}
+	if p := r.process(args[0]); p != nil {
+		r.still()
+		p.link.Noisy(n)
+	}
+	return nil
 }
 
-func (r *runner) stopNATS() {
-	if !r.silent {
-		r.silent = true
-		r.c.StopNATS()
+func (r *runner) nats(args []string) error {
+	switch args[0] {
+	case "stop":
+		if !r.silent {
+			r.silent = true
+			r.c.StopNATS()
+		}
+	case "start":
+		r.startNATS()
+	default:
+		return fmt.Errorf("nats stop or start, not %s", args[0])
 	}
+	return nil
 }
 
 func (r *runner) startNATS() {
@@ -198,26 +282,15 @@ func (r *runner) startNATS() {
 	}
 }
 
-func (r *runner) killServices(id string, hard bool) {
-	if p := r.c.replicas[id]; p != nil && hard {
-		p.link.Cut()
+func (r *runner) behaviour(args []string) error {
+	var b Behaviour
+	if err := options(args[2:], map[string]any{"start": &b.StartTakes, "stop": &b.StopTakes, "fails": &b.Fails}); err != nil {
+		return err
 	}
-	r.c.KillServices(id)
-}
-
-func (r *runner) startServices(id string) {
-	switch {
-	case r.silent:
-		r.later = append(r.later, func() { r.startServices(id) })
-	case r.c.replicas[id] == nil:
-		r.c.StartServices(id)
-	}
-}
-
-func (r *runner) behave(node, app string, b Behaviour) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.program[node+"/"+app] = b
+	r.program[args[1]+"/"+args[0]] = b
+	return nil
 }
 
 // view is Cluster.View, and nothing while no services run.
@@ -229,20 +302,22 @@ func (r *runner) view(f func(v *projections.Cluster)) {
 
 // well ends every fault: all processes run, all links are up, no program misbehaves, nothing is frozen by an operator.
 func (r *runner) well() {
-	r.tell("all is made well")
 	r.mu.Lock()
 	clear(r.program)
 	r.mu.Unlock()
+	clear(r.ahead)
 	r.startNATS()
-	for _, p := range r.c.replicas {
+	for id, p := range r.c.replicas {
 		p.link.Heal()
+		r.setClock(id)
 	}
-	for _, p := range r.c.nodes {
+	for id, p := range r.c.nodes {
 		p.link.Heal()
+		r.setClock(id)
 	}
-	r.startServices("s1")
-	for id := range r.h.nodes {
-		r.startAgent(id)
+	_ = r.startProcess([]string{r.s.services[0]})
+	for id := range r.nodes {
+		_ = r.startProcess([]string{id})
 	}
 	r.asking.Wait()
 	insist(r, "unfreeze", func() error {
@@ -264,6 +339,14 @@ func (r *runner) well() {
 			return err
 		})
 	}
+}
+
+// mended returns the app with a program that works.
+func mended(app spec.App) spec.App {
+	p := *app.Process
+	p.Command = append([]string{"/bin/app"}, p.Command[1:]...)
+	app.Process = &p
+	return app
 }
 
 // insist repeats a command until it is carried out: what failed before, and what is being removed, takes its time.

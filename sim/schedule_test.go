@@ -4,222 +4,228 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"time"
-
-	"github.com/go-cluster/go-cluster/api"
-	"github.com/go-cluster/go-cluster/spec"
 )
 
-// history is what happens to a cluster, and when.
-type history struct {
-	name  string
-	nodes map[string]map[string]string
-	steps []happening
-}
-
-// happening is one thing that is done to the cluster.
-type happening struct {
-	at   time.Duration
-	text string
-	do   func(*runner)
-}
-
-// author writes a history. It draws everything beforehand, so that a history does not depend on how the cluster takes it.
+// author writes a scenario. It draws everything beforehand, so that a scenario does not depend on how the cluster takes it.
 type author struct {
 	*rand.Rand
-	history
-	ids      []string
-	names    []string
-	replicas []string
-	apps     map[string]spec.App // as written last
-	version  int
+	scenario
+	ids   []string // nodes
+	names []string // apps
+	apps  map[string]*draft
+	pace  time.Duration
 }
 
-func schedule(seed uint64) history {
-	a := &author{Rand: rand.New(rand.NewPCG(seed, 1)), history: history{name: fmt.Sprint("seed ", seed), nodes: map[string]map[string]string{}}, apps: map[string]spec.App{}}
-	for i := range 3 + a.IntN(4) {
+// draft is an app as it was written last.
+type draft struct {
+	mode, command, rules, size, rest string
+	version                          int
+}
+
+func (d *draft) words() string {
+	return strings.Join(slices.DeleteFunc([]string{"mode=" + d.mode, d.command, d.rules, d.size, d.rest}, func(s string) bool { return s == "" }), " ")
+}
+
+// long says whether a seed's scenario is one of the few that go on for minutes with up to six nodes and five apps.
+func long(seed uint64) bool { return seed%100 == 0 }
+
+// schedule makes up the scenario of a seed.
+func schedule(seed uint64) scenario {
+	a := &author{Rand: rand.New(rand.NewPCG(seed, 1)), scenario: scenario{name: fmt.Sprint("seed ", seed), nodes: map[string]map[string]string{}}, apps: map[string]*draft{}}
+	nodes, apps, events, end := 2+a.IntN(3), 1+a.IntN(3), 8+a.IntN(14), time.Duration(30+a.IntN(45))*time.Second
+	if long(seed) {
+		nodes, apps, events, end = 3+a.IntN(4), 2+a.IntN(4), 150, time.Duration(2+a.IntN(5))*time.Minute
+	}
+	for i := range nodes {
 		id := fmt.Sprint("n", i+1)
 		a.ids = append(a.ids, id)
 		a.nodes[id] = map[string]string{"zone": one(a, "a", "b"), "tier": one(a, "x", "x", "y")}
 	}
-	a.replicas = []string{"s1", "s2", "s3"}[:1+a.IntN(3)]
-	for _, s := range a.replicas[1:] {
-		a.add(0, "start services "+s, func(r *runner) { r.startServices(s) })
+	a.services = []string{"s1", "s2", "s3"}[:one(a, 1, 1, 2, 3)]
+	a.pace = one(a, 9*time.Second, 9*time.Second, 3*time.Second, time.Second)
+	if !long(seed) {
+		a.pace = max(end/time.Duration(events), time.Second)
 	}
 	at := time.Second
-	for _, name := range []string{"a", "b", "d", "e", "f"}[:2+a.IntN(4)] {
+	for _, name := range []string{"a", "b", "d", "e", "f"}[:apps] {
 		a.names = append(a.names, name)
-		a.apply(at, a.newApp(name))
+		a.newApp(at, name)
 		at += time.Duration(a.IntN(3000)) * time.Millisecond
 	}
-	end := time.Duration(2+a.IntN(5)) * time.Minute
-	pace := one(a, 9*time.Second, 9*time.Second, 3*time.Second, time.Second)
-	for at += 2 * time.Second; at < end && len(a.steps) < 150; at += time.Duration(100+a.ExpFloat64()*float64(pace/time.Millisecond)) * time.Millisecond {
+	for at += 2 * time.Second; at < end && len(a.steps) < events; at += (100*time.Millisecond + time.Duration(a.ExpFloat64()*float64(a.pace))).Truncate(time.Millisecond) {
 		a.something(at)
 	}
 	slices.SortStableFunc(a.steps, func(x, y happening) int { return int(x.at - y.at) })
-	return a.history
+	last := a.steps[len(a.steps)-1].at
+	a.add(last, "well")
+	a.add(last, "steady")
+	a.add(last, "conformance")
+	return a.scenario
 }
 
 func one[T any](a *author, of ...T) T { return of[a.IntN(len(of))] }
 
-func (a *author) add(at time.Duration, text string, do func(*runner)) {
-	a.steps = append(a.steps, happening{at, text, do})
+// add has something happen; words are as in a file.
+func (a *author) add(at time.Duration, format string, args ...any) {
+	words, err := split(fmt.Sprintf(format, args...))
+	if err != nil {
+		panic(err)
+	}
+	a.steps = append(a.steps, happening{at, words[0], words[1:]})
 }
 
-func (a *author) newApp(name string) spec.App {
-	app := spec.App{Name: name, Mode: one(a, spec.Singleton, spec.Singleton, spec.Replicas), Process: &spec.Process{StopTimeout: spec.Duration(5 * time.Second)}}
-	app.Migration.StepTimeout = spec.Duration(10 * time.Second)
-	if app.Mode == spec.Replicas {
-		app.Replicas = new(1 + a.IntN(3))
-		app.Migration.MaxParallel = 1 + a.IntN(2)
-		app.Migration.MinHealthyTime = spec.Duration(a.IntN(3)) * spec.Duration(time.Second)
+func (a *author) newApp(at time.Duration, name string) {
+	d := &draft{mode: one(a, "singleton", "singleton", "replicas"), rest: "migration.step_timeout=10s process.stop_timeout=5s"}
+	a.apps[name] = d
+	if d.mode == "replicas" {
+		d.size = fmt.Sprintf("replicas=%d", 1+a.IntN(3))
+		d.rest += fmt.Sprintf(" migration.max_parallel=%d", 1+a.IntN(2))
+		if wait := a.IntN(3); wait > 0 {
+			d.rest += fmt.Sprintf(" migration.min_healthy_time=%ds", wait)
+		}
 	} else if a.IntN(4) == 0 {
-		app.OnIsolation = spec.OnIsolationContinue
+		d.rest += " on_isolation=continue"
 	}
-	app.OnInvalid = one(a, "", "", spec.OnInvalidKeep)
-	a.rules(&app)
-	a.command(&app)
-	return app
+	d.rest += one(a, "", "", " on_invalid=keep")
+	a.rules(name)
+	a.command(d)
+	a.apply(at, name)
 }
 
-func (a *author) rules(app *spec.App) {
-	app.Require = one(a, nil, nil, []string{"tier=x"}, []string{"tier=y"}, []string{"zone in (a, b)"}, []string{"tier!=y"})
-	app.Prefer = one(a, nil, []spec.Preference{{Label: "zone=a"}}, []spec.Preference{{Node: a.ids[0], Weight: -50}})
-	app.AwayFromApp = nil
-	if len(a.names) > 1 && a.IntN(4) == 0 && a.names[0] != app.Name {
-		app.AwayFromApp = []string{a.names[0]}
+func (a *author) rules(name string) {
+	rules := []string{one(a, "", "", `require=["tier=x"]`, `require=["tier=y"]`, `require=["zone in (a, b)"]`, `require=["tier!=y"]`),
+		one(a, "", `prefer=[{label: "zone=a"}]`, `prefer=[{node: n1, weight: -50}]`), one(a, "", "", "resources.memory=6Gi")}
+	if len(a.names) > 1 && a.IntN(4) == 0 && a.names[0] != name {
+		rules = append(rules, "away_from_app=["+a.names[0]+"]")
 	}
-	app.Resources.Memory = one[spec.Bytes](a, 0, 0, 6<<30)
+	a.apps[name].rules = strings.Join(slices.DeleteFunc(rules, func(s string) bool { return s == "" }), " ")
 }
 
-func (a *author) command(app *spec.App) {
-	a.version++
-	p := *app.Process
-	p.Command = []string{one(a, "/bin/app", "/bin/app", "/bin/app", "/bin/app", Broken), fmt.Sprint("v", a.version)}
-	app.Process = &p
+func (a *author) command(d *draft) {
+	d.version++
+	d.command = fmt.Sprintf("process.command=[%s, v%d]", one(a, "/bin/app", "/bin/app", "/bin/app", "/bin/app", Broken), d.version)
 }
 
-func (a *author) apply(at time.Duration, app spec.App) {
-	a.apps[app.Name] = app
-	replicas := 1
-	if app.Replicas != nil {
-		replicas = *app.Replicas
-	}
-	a.add(at, fmt.Sprintf("apply %s: %s ×%d %v require %v away %v %s %s", app.Name, app.Mode, replicas, app.Process.Command, app.Require, app.AwayFromApp, app.OnInvalid, app.OnIsolation),
-		func(r *runner) { r.apply(app) })
+func (a *author) apply(at time.Duration, name string) {
+	a.add(at, "apply %s %s", name, a.apps[name].words())
 }
 
-// disturbance is what can be wrong with a link.
-type disturbance string
-
-const (
-	cut    disturbance = "cut"
-	deafen disturbance = "deafen"
-	mute   disturbance = "mute"
-)
+// some returns a time that is short mostly and long sometimes.
+func (a *author) some(mean time.Duration) time.Duration {
+	return time.Duration(a.ExpFloat64() * float64(mean)).Truncate(time.Millisecond)
+}
 
 // something makes one thing happen, and where it has to end some time, its end.
 func (a *author) something(at time.Duration) {
-	node, app := one(a, a.ids...), one(a, a.names...)
-	long := time.Duration(a.ExpFloat64() * float64(40*time.Second)).Truncate(time.Millisecond)
-	short := time.Duration(a.ExpFloat64() * float64(6*time.Second)).Truncate(time.Millisecond)
 	switch n := a.IntN(100); {
-	case n < 14:
-		key, value := one(a, "zone", "tier"), ""
-		if value = one(a, "x", "y"); key == "zone" {
-			value = one(a, "a", "b", "c")
-		}
-		a.add(at, fmt.Sprintf("label %s %s=%s", node, key, value), func(r *runner) { r.label(node, key, value) })
-	case n < 18:
-		a.add(at, "cordon "+node, func(r *runner) { r.cordon(node) })
-		a.add(at+long, "uncordon "+node, func(r *runner) { r.uncordon(node) })
-	case n < 26:
-		timeout := one(a, 0, 0, 5*time.Second, 30*time.Second)
-		force := timeout > 0 && a.IntN(2) == 0
-		a.add(at, fmt.Sprintf("drain %s timeout %s force %t", node, timeout, force), func(r *runner) { r.drain(node, timeout, force) })
-		if a.IntN(3) == 0 {
-			a.add(at+short, "cancel the drain of "+node, func(r *runner) { r.undrain(node) })
-		}
-		a.add(at+long, "uncordon "+node, func(r *runner) { r.undrain(node); r.uncordon(node) })
-	case n < 29:
-		zone := one(a, "zone=a", "zone=c", "tier=y")
-		timeout := one(a, 0, 10*time.Second, 30*time.Second)
-		a.add(at, fmt.Sprintf("evacuate %s timeout %s", zone, timeout), func(r *runner) { r.evacuate(zone, timeout) })
-	case n < 37:
-		a.add(at, "move "+app, func(r *runner) { r.move(app, "") })
-	case n < 42:
-		a.add(at, "move "+app+" to "+node, func(r *runner) { r.move(app, node) })
-	case n < 46:
-		a.add(at, "restart "+app, func(r *runner) { r.restart(app) })
-	case n < 51:
-		now := a.apps[app]
-		a.command(&now)
-		a.apply(at, now)
-	case n < 57:
-		now := a.apps[app]
-		if a.rules(&now); now.Mode == spec.Replicas {
-			now.Replicas = new(a.IntN(5))
-		}
-		a.apply(at, now)
 	case n < 60:
-		a.add(at, "remove "+app, func(r *runner) { r.remove(app) })
-		a.apply(at+short, a.apps[app]) // too early perhaps: it is refused while something of it is left
-		a.apply(at+long, a.newApp(app))
-	case n < 63:
-		a.add(at, "rebalance", func(r *runner) { r.rebalance() })
-	case n < 66:
-		a.add(at, "cancel a migration of "+app, func(r *runner) { r.cancel(app) })
-	case n < 68:
-		auto := a.IntN(2) == 0
-		a.add(at, fmt.Sprintf("policy: auto rebalance %t", auto), func(r *runner) { r.policy(auto) })
-	case n < 71:
-		a.add(at, "freeze", func(r *runner) { r.freeze() })
-		a.add(at+long, "unfreeze", func(r *runner) { r.unfreeze() })
-	case n < 75:
-		hard := a.IntN(2) == 0
-		a.add(at, fmt.Sprintf("kill the agent of %s, hard %t", node, hard), func(r *runner) { r.killAgent(node, hard) })
-		a.add(at+one(a, short, short, long), "start the agent of "+node, func(r *runner) { r.startAgent(node) })
-	case n < 79:
-		a.add(at, "crash "+node, func(r *runner) { r.crash(node) })
-		if a.IntN(3) == 0 {
-			a.add(at+long/2, "lost, confirmed: "+node, func(r *runner) { r.lost(node) })
-		}
-		a.add(at+one(a, short, long), "start the agent of "+node, func(r *runner) { r.startAgent(node) })
-	case n < 83:
-		how := one(a, cut, deafen, mute)
-		a.add(at, string(how)+" "+node, func(r *runner) { r.disturb(r.c.nodes[node], how) })
-		a.add(at+one(a, short, long), "heal "+node, func(r *runner) { r.heal(r.c.nodes[node]) })
-	case n < 86:
-		s, how := one(a, a.replicas...), one(a, cut, deafen, mute)
-		a.add(at, string(how)+" services "+s, func(r *runner) { r.disturb(r.c.replicas[s], how) })
-		a.add(at+one(a, short, short, long), "heal services "+s, func(r *runner) { r.heal(r.c.replicas[s]) })
-	case n < 90:
-		s, hard := one(a, a.replicas...), a.IntN(2) == 0
-		a.add(at, fmt.Sprintf("kill services %s, hard %t", s, hard), func(r *runner) { r.killServices(s, hard) })
-		a.add(at+short, "start services "+s, func(r *runner) { r.startServices(s) })
-	case n < 97:
-		b := one(a, Behaviour{StartTakes: 3 * time.Second}, Behaviour{StopTakes: 2 * time.Second}, Behaviour{StartTakes: time.Second, StopTakes: time.Second},
-			Behaviour{StartTakes: 20 * time.Second}, Behaviour{StopTakes: 25 * time.Second}, Behaviour{Fails: "exit status 1"}, Behaviour{StartTakes: 2 * time.Second, Fails: "exit status 2"})
-		a.add(at, fmt.Sprintf("%s on %s behaves %+v", app, node, b), func(r *runner) { r.behave(node, app, b) })
-		a.add(at+long, fmt.Sprintf("%s on %s behaves well", app, node), func(r *runner) { r.behave(node, app, Behaviour{}) })
-	case n < 98:
-		a.add(at, "stop NATS", func(r *runner) { r.stopNATS() })
-		a.add(at+one(a, short, short, long), "start NATS", func(r *runner) { r.startNATS() })
-	case n < 99:
-		a.add(at, "remove node "+node, func(r *runner) { r.node(api.NodeRemove, node) })
+		a.asked(at, a.IntN(70))
 	default:
-		slot := a.IntN(2)
-		a.add(at, fmt.Sprintf("%s-%d on %s gives up", app, slot, node), func(r *runner) {
-			r.c.Programs.GiveUp(node, spec.InstanceID(app, slot), "exit status 1, restarts used up")
-		})
+		a.fault(at, a.IntN(50))
 	}
 }
 
-// mended returns the app with a program that works.
-func mended(app spec.App) spec.App {
-	p := *app.Process
-	p.Command = append([]string{"/bin/app"}, p.Command[1:]...)
-	app.Process = &p
-	return app
+// asked is something that people do.
+func (a *author) asked(at time.Duration, n int) {
+	node, app := one(a, a.ids...), one(a, a.names...)
+	longer, shorter := a.some(30*time.Second), a.some(5*time.Second)
+	switch {
+	case n < 14:
+		if a.IntN(2) == 0 {
+			a.add(at, "label %s zone=%s", node, one(a, "a", "b", "c"))
+		} else {
+			a.add(at, "label %s tier=%s", node, one(a, "x", "y"))
+		}
+	case n < 18:
+		a.add(at, "cordon %s", node)
+		a.add(at+longer, "uncordon %s", node)
+	case n < 26:
+		a.add(at, "drain %s%s", node, one(a, "", "", " timeout=5s", " timeout=30s", " timeout=5s force=true", " timeout=30s force=true"))
+		if a.IntN(3) == 0 {
+			a.add(at+shorter, "undrain %s", node)
+		}
+		a.add(at+longer, "undrain %s", node)
+		a.add(at+longer, "uncordon %s", node)
+	case n < 29:
+		a.add(at, "evacuate %s%s", one(a, "zone=a", "zone=c", "tier=y"), one(a, "", " timeout=10s", " timeout=30s"))
+	case n < 37:
+		a.add(at, "move %s", app)
+	case n < 42:
+		a.add(at, "move %s %s", app, node)
+	case n < 46:
+		a.add(at, "restart %s", app)
+	case n < 51:
+		a.command(a.apps[app])
+		a.apply(at, app)
+	case n < 57:
+		if a.rules(app); a.apps[app].mode == "replicas" {
+			a.apps[app].size = fmt.Sprintf("replicas=%d", a.IntN(5))
+		}
+		a.apply(at, app)
+	case n < 60:
+		a.add(at, "remove %s", app)
+		a.apply(at+shorter, app) // too early perhaps: it is refused while something of it is left
+		a.newApp(at+longer, app)
+	case n < 63:
+		a.add(at, "rebalance")
+	case n < 66:
+		a.add(at, "cancel %s", app)
+	case n < 68:
+		a.add(at, "policy %s", one(a, "auto_rebalance.enabled=true", "auto_rebalance.enabled=false", "migration.max_concurrent=1", "migration.max_concurrent=8"))
+	default:
+		a.add(at, "freeze")
+		a.add(at+longer, "unfreeze")
+	}
+}
+
+// fault is something that happens to machines, processes, programs and the network.
+func (a *author) fault(at time.Duration, n int) {
+	node, app, service := one(a, a.ids...), one(a, a.names...), one(a, a.services...)
+	longer, shorter := a.some(30*time.Second), a.some(5*time.Second)
+	hard := one(a, "", " hard")
+	switch {
+	case n < 5:
+		a.add(at, "kill %s%s", node, hard)
+		a.add(at+one(a, shorter, shorter, longer), "start %s", node)
+	case n < 10:
+		a.add(at, "crash %s", node)
+		if a.IntN(3) == 0 {
+			a.add(at+longer/2, "lost %s", node)
+		}
+		a.add(at+one(a, shorter, longer), "start %s", node)
+	case n < 16:
+		a.add(at, "%s %s", one(a, "cut", "deafen", "mute", "pause"), node)
+		a.add(at+one(a, shorter, longer), "heal %s", node)
+	case n < 19:
+		a.add(at, "%s %s", one(a, "cut", "deafen", "mute", "pause"), service)
+		a.add(at+one(a, shorter, shorter, longer), "heal %s", service)
+	case n < 23:
+		a.add(at, "kill %s%s", service, hard)
+		a.add(at+shorter, "start %s", service)
+	case n < 30:
+		who := one(a, node, node, service)
+		a.add(at, "noise %s lose=%d repeat=%d late=%d delay=%s seed=%d", who, one(a, 0, 3, 10), one(a, 0, 3, 10), one(a, 0, 5, 20), one(a, "100ms", "2s", "20s"), a.IntN(1000))
+		a.add(at+longer, "heal %s", who)
+	case n < 38:
+		a.add(at, "behave %s %s %s", app, node, one(a, "start=3s", "stop=2s", "start=1s stop=1s", "start=20s", "stop=25s", `fails="exit status 1"`, `start=2s fails="exit status 2"`))
+		a.add(at+longer, "behave %s %s", app, node)
+	case n < 40:
+		a.add(at, "nats stop")
+		a.add(at+one(a, shorter, shorter, longer), "nats start")
+	case n < 42:
+		a.add(at, "forget %s", node)
+	case n < 44:
+		a.add(at, "giveup %s-%d %s", app, a.IntN(2), node)
+	case n < 47:
+		who := one(a, node, service)
+		a.add(at, "clock %s %s", who, one(a, "1h", "-1h", "3s", "-90s"))
+		a.add(at+longer, "clock %s 0s", who)
+	default:
+		if id := fmt.Sprint("n", len(a.ids)+1); len(a.ids) < 7 {
+			a.ids = append(a.ids, id)
+			a.add(at, "join %s zone=%s tier=%s", id, one(a, "a", "b"), one(a, "x", "y"))
+		}
+	}
 }

@@ -4,62 +4,74 @@ import (
 	"flag"
 	"fmt"
 	"testing"
-	"time"
 )
 
 var (
-	seeds   = flag.Uint64("sim.seeds", 0, "how many random histories to live through; make sim sets it")
-	seed    = flag.Uint64("sim.seed", 0, "TestSeeds: only the history of this seed, with its story")
+	seeds   = flag.Uint64("sim.seeds", 0, "how many random scenarios to live through; make sim sets it")
+	seed    = flag.Uint64("sim.seed", 0, "TestSeeds: only the scenario of this seed, with its story")
 	seedsAt = flag.Uint64("sim.from", 1, "TestSeeds: the first seed")
 )
 
-// TestSeeds lives through random histories: faults, commands and ill-behaved programs for some minutes, then all is made well and
-// the cluster has to settle. A seed fixes what is done and when; what the goroutines make of it may differ from run to run.
+// TestSeeds lives through random scenarios: faults, commands and ill-behaved programs, then all is made well and the cluster has to
+// settle. A seed fixes what is done and when; what the goroutines make of it may differ from run to run.
+//
+// Bubbles cannot run side by side in one process, so the seeds are given to as many processes as there are processors.
 func TestSeeds(t *testing.T) {
 	random(t)
-	first, last := *seedsAt, *seedsAt+*seeds-1
-	if *seed > 0 {
-		first, last = *seed, *seed
-	}
-	if testing.Short() && *seed == 0 {
-		last = min(last, first+4)
-	}
-	for k := first; k <= last; k++ {
-		t.Run(fmt.Sprint(k), func(t *testing.T) { live(t, schedule(k)) })
+	switch {
+	case *seed > 0:
+		t.Run(fmt.Sprint(*seed), func(t *testing.T) { live(t, schedule(*seed)) })
+	case *child:
+		for k := *seedsAt; k < *seedsAt+*seeds; k++ {
+			begin(k)
+			t.Run(fmt.Sprint(k), func(t *testing.T) { live(t, schedule(k)) })
+		}
+		begin(0)
+	default:
+		inProcesses(t, *seedsAt, *seeds)
 	}
 }
 
-// random skips a test of random histories unless some are asked for.
+// random skips a test of random scenarios unless some are asked for.
 func random(t *testing.T) {
+	t.Helper()
 	if *seeds == 0 && *seed == 0 {
-		t.Skip("random histories are lived by make sim")
+		t.Skip("random scenarios are lived by make sim")
 	}
 }
 
-// live runs one history and judges it.
-func live(t *testing.T, h history) {
+// live runs one scenario and judges it.
+func live(t *testing.T, s scenario) {
 	t.Helper()
-	Run(t, h.nodes, func(c *Cluster) {
-		t := c.T
-		r := newRunner(c, h)
+	s.start(t, func(r *runner) {
+		c, t := r.c, r.c.T
 		defer func() {
 			if t.Failed() || *seed > 0 {
-				t.Logf("story of %s:\n%s", h.name, c.Story())
+				t.Logf("story of %s:\n%s\n%s", s.name, s, c.Story())
 			}
 		}()
-		began := time.Now()
-		for _, s := range h.steps {
-			if wait := s.at - time.Since(began); wait > 0 {
-				c.For(wait)
-			}
-			r.tell("%s", s.text)
-			s.do(r)
+		r.play()
+		settled := !t.Failed() && len(c.broken()) == 0 && s.rests()
+		if settled {
+			judge(t, c, r)
 		}
-		r.well()
-		r.settle(t)
-		judge(t, c, r)
-		for _, v := range c.violations(!t.Failed()) {
+		for _, v := range c.violations(settled) {
 			t.Errorf("violation %s: %s", v.Name, v)
 		}
 	})
+}
+
+// rests says whether the last thing that happens is that the cluster comes to rest.
+func (s scenario) rests() bool {
+	rests := false
+	for _, h := range s.steps {
+		switch h.verb {
+		case "steady":
+			rests = true
+		case "conformance", "balance", "expect", "migrations":
+		default:
+			rests = false
+		}
+	}
+	return rests
 }

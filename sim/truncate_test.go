@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -24,19 +25,12 @@ var (
 )
 
 // record lives through the faults of a history and returns its log, which ends in the midst of things.
-func record(t *testing.T, h history) (log []events.Message) {
+func record(t *testing.T, h scenario) (log []events.Message) {
 	t.Helper()
-	Run(t, h.nodes, func(c *Cluster) {
-		r := newRunner(c, h)
-		began := time.Now()
-		for _, s := range h.steps {
-			if wait := s.at - time.Since(began); wait > 0 {
-				c.For(wait)
-			}
-			s.do(r)
-		}
-		r.well()
-		log = c.messages()
+	h.steps = slices.DeleteFunc(h.steps, func(h happening) bool { return h.verb == "steady" || h.verb == "conformance" })
+	h.start(t, func(r *runner) {
+		r.play()
+		log = r.c.messages()
 	})
 	return log
 }
@@ -101,7 +95,7 @@ func openAt(log []events.Message) (open []string) {
 
 // resume gives a new cluster a log and nothing else: no leases, no reports, no agent's journal. The machines are the same ones after
 // a reboot, or others of the same names.
-func resume(t *testing.T, h history, log []events.Message, open []string, same bool) {
+func resume(t *testing.T, h scenario, log []events.Message, open []string, same bool) {
 	t.Helper()
 	Run(t, nil, func(c *Cluster) {
 		c.KillServices("s1")

@@ -68,6 +68,8 @@ func (l *Leases) follow(ctx context.Context, past uint64, fn func(LeaseUpdate)) 
 	cons, err := l.js.OrderedConsumer(ctx, l.subjects.LeasesStream(), jetstream.OrderedConsumerConfig{
 		FilterSubjects: []string{l.subjects.Leases(), l.subjects.Beats()},
 		DeliverPolicy:  jetstream.DeliverLastPerSubjectPolicy,
+		// More attempts are made by Follow: those of the library pay no heed to ctx, and who stops while NATS is away would never end.
+		MaxResetAttempts: 1,
 	})
 	if err != nil {
 		return err
