@@ -246,7 +246,7 @@ func TestReplicaAheadOfTheStream(t *testing.T) {
 	for _, again := range []int{0, 1, 5} { // events appended to the restored log before anybody looks
 		t.Run(fmt.Sprint(again, " appended since"), func(t *testing.T) {
 			inBubble(t, func(t *testing.T, s *site) {
-				log := s.open()
+				log, other := s.open(), s.open() // the replica may notice while others append
 				head := s.cordon(log, "node-1", events.Head{}, 2)
 				s.stop()
 				backup := t.TempDir()
@@ -259,7 +259,7 @@ func TestReplicaAheadOfTheStream(t *testing.T) {
 				}
 				s.stop()
 				s.start(backup)
-				s.cordon(log, "node-1", head, again)
+				s.cordon(other, "node-1", head, again)
 				voided(t, r, ended)
 			})
 		})
