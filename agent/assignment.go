@@ -35,6 +35,10 @@ func (a *assignment) apply(m events.Message) {
 		switch d := m.Event.Data.(type) {
 		case *events.AppApplied:
 			a.specs[d.SpecRev] = d.Spec.WithDefaults()
+		case *events.PlacementUpdated:
+			if app := a.state.Apps[a.app]; app != nil {
+				a.specs[d.SpecRev] = app.Spec.WithRules(d.Rules)
+			}
 		case *events.MigrationStarted:
 			a.admit(&m.Event, d)
 		case *events.MigrationCompleted:

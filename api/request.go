@@ -39,6 +39,7 @@ var (
 	AppRestart      = Endpoint{"app", "restart", events.Planner, true}
 	AppMove         = Endpoint{"app", "move", events.Planner, true}
 	AppEvacuate     = Endpoint{"app", "evacuate", events.Planner, true}
+	AppPlacement    = Endpoint{"app", "placement", events.Planner, true}
 	AppHook         = Endpoint{"app", "hook", events.Planner, true}
 	AppList         = Endpoint{"app", "list", events.Planner, false}
 	AppShow         = Endpoint{"app", "show", events.Planner, false}
@@ -149,6 +150,15 @@ type AppRequest struct {
 	Meta        `json:",inline"`
 	App         string `json:"app"`
 	DeleteLocal bool   `json:"delete_local,omitzero"` // remove
+}
+
+// PlacementRequest replaces an app's rules while it runs.
+type PlacementRequest struct {
+	Meta  `json:",inline"`
+	App   string     `json:"app"`
+	Rules spec.Rules `json:"rules"`
+	// KeepResources leaves what an instance needs as it is.
+	KeepResources bool `json:"keep_resources,omitzero"`
 }
 
 // HookRequest is a node's word about a hook that is no step of a migration.

@@ -81,6 +81,18 @@ type AppDetail struct {
 	Instances []InstanceView     `json:"instances"`
 	Pending   []events.Rejection `json:"pending"`
 	Why       string             `json:"why"` // one sentence while it is pending
+	By        string             `json:"by"`  // who the spec in force is by: an actor, or the agent whose program declared it
+	Declared  []DeclarationView  `json:"declared,omitempty"`
+}
+
+// DeclarationView is what the programs on some nodes declare of an app, or of the policy.
+type DeclarationView struct {
+	Hash    string       `json:"hash"`
+	Nodes   []string     `json:"nodes"`
+	Seq     uint64       `json:"seq"`      // of the event that carried it first: the latest is in force, unless a person's change came later
+	InForce bool         `json:"in_force"` // it is what is carried out
+	App     *spec.App    `json:"app,omitzero"`
+	Policy  *spec.Policy `json:"policy,omitzero"`
 }
 
 // Roles of an instance.
@@ -209,6 +221,8 @@ type PolicyReply struct {
 	By      string            `json:"by"`       // actor
 	Frozen  map[string]string `json:"frozen"`   // source → why
 	Enforce []string          `json:"enforced"` // the guardrails that this version judges
+	// Declared lists what programs declare, the one that is followed first.
+	Declared []DeclarationView `json:"declared,omitempty"`
 }
 
 // AuditRecord is the spec's audit event.

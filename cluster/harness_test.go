@@ -157,10 +157,17 @@ func (o testOutput) Write(b []byte) (int, error) { o.Log(string(b)); return len(
 // run runs a platform until stop is called, and waits until it has joined.
 func (w *world) run(p *Platform) (stop func()) {
 	w.Helper()
+	joined, tune := make(chan struct{}, 100), p.tune
+	p.tune = func(c *agent.Config) {
+		tune(c)
+		c.OnJoin = func() { joined <- struct{}{} }
+	}
 	stop = w.spawn(w.T, w.ctx, p.Run)
-	w.until("node "+p.node+" is ready", func(v *projections.Cluster) bool {
-		return v.Nodes[p.node] != nil && v.Nodes[p.node].Status == projections.StatusReady
-	})
+	select {
+	case <-joined:
+	case <-time.After(10 * time.Minute):
+		w.Fatalf("node %s has not joined within 10 minutes\n%s", p.node, w.state())
+	}
 	return stop
 }
 

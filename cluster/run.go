@@ -143,8 +143,11 @@ func (p *Platform) reach(ctx context.Context, log *zap.Logger) (*nats.Conn, erro
 
 // serve answers probes where it is asked for.
 func (p *Platform) serve(ctx context.Context, cfg *agent.Config) error {
-	joined := make(chan struct{})
+	joined, also := make(chan struct{}), cfg.OnJoin
 	cfg.OnJoin = func() {
+		if also != nil {
+			also()
+		}
 		select {
 		case <-joined:
 		default:

@@ -10,6 +10,12 @@ type AppApplied struct {
 	Declared   string   `json:"declared,omitzero"` // hash of the declaration that it follows; "" when a person applied it
 }
 
+// PlacementUpdated replaces an app's rules and leaves the rest of its spec. v1.
+type PlacementUpdated struct {
+	Rules   spec.Rules `json:"rules"` // all of them, with defaults filled in
+	SpecRev uint64     `json:"spec_rev"`
+}
+
 // AppRemoved ends an app; its epochs are remembered. v1.
 type AppRemoved struct {
 	DeleteLocal bool `json:"delete_local,omitzero"`

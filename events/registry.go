@@ -44,6 +44,7 @@ var registry, typeOf = index(
 	row[DrainCancelled]("node.drain.cancelled", KindNode, Planner, "An operator called the drain off; the node stays cordoned."),
 
 	row[AppApplied]("app.spec.applied", KindApp, Planner, "An app's spec was declared or changed."),
+	row[PlacementUpdated]("app.placement.updated", KindApp, Planner, "The rules for where an app may run were replaced while it runs."),
 	row[AppRemoved]("app.spec.removed", KindApp, Planner, "An app is no longer wanted; its instances stop."),
 	row[AppRestartRequested]("app.restart.requested", KindApp, Planner, "Every instance of the app is to be replaced by a fresh one."),
 

@@ -105,6 +105,7 @@ func samples() []sample {
 		onNode(&DrainCancelled{Node: "node-2", Order: "o-drain-1"}),
 
 		onApp(&AppApplied{Spec: sampleApp(), SpecRev: 3, Generation: 2}),
+		onApp(&PlacementUpdated{Rules: sampleApp().Rules(), SpecRev: 4}),
 		onApp(&AppRemoved{DeleteLocal: true}),
 		onApp(&AppRestartRequested{Generation: 3}),
 		onApp(&PlacementInvalid{Instance: "convex-0", Missing: 1, Code: "no_eligible_node", Reason: "no node has role=storage and 4Gi left", Rejections: sampleRejections, Nodes: 4}),

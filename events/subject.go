@@ -44,6 +44,9 @@ func (s Subjects) Event(a Aggregate, t Type, target string) string {
 // Aggregate returns the filter of all events of an aggregate: the one string every guard on it uses.
 func (s Subjects) Aggregate(a Aggregate) string { return s.join("evt", string(a.Kind), a.ID, ">") }
 
+// OfType returns the filter of all events of one type that are addressed to nobody, whatever they are about.
+func (s Subjects) OfType(k Kind, t Type) string { return s.join("evt", string(k), "*", string(t)) }
+
 // Addressed returns the filter of all events addressed to a node.
 func (s Subjects) Addressed(node string) string { return s.join("evt", "*", "*", "*", "*", "*", node) }
 

@@ -124,6 +124,10 @@ func (c *Checker) labels(e *events.Event, d *events.NodeLabelsUpdated) {
 func (c *Checker) spec(e *events.Event) {
 	a := c.now.app(e.Aggregate.ID)
 	switch d := e.Data.(type) {
+	case *events.PlacementUpdated:
+		if a.removed || a.rev == 0 || d.SpecRev != a.rev+1 {
+			c.broke(Facts, "%s gets new rules as revision %d, after %d (removed: %t)", e.App, d.SpecRev, a.rev, a.removed)
+		}
 	case *events.AppApplied:
 		if d.SpecRev != a.rev+1 || d.Generation < a.generation {
 			c.broke(Facts, "%s is declared as revision %d, generation %d, after %d, %d", e.App, d.SpecRev, d.Generation, a.rev, a.generation)

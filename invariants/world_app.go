@@ -16,6 +16,8 @@ func (w *world) applyApp(e *events.Event) {
 		return &instance{}
 	}
 	switch d := e.Data.(type) {
+	case *events.PlacementUpdated:
+		a.spec, a.rev = a.spec.WithRules(d.Rules), d.SpecRev
 	case *events.AppApplied:
 		a.spec, a.rev, a.generation, a.removed = d.Spec, d.SpecRev, d.Generation, false
 	case *events.AppRemoved:

@@ -253,6 +253,10 @@ func (c *Cluster) applyApp(e *events.Event) {
 		if d.Declared == "" {
 			a.Changed = causeOf(e)
 		}
+	case *events.PlacementUpdated:
+		a.ScaledFrom = a.Desired()
+		a.Spec, a.SpecRev, a.Declared = a.Spec.WithRules(d.Rules), d.SpecRev, ""
+		a.Applied, a.Ruled, a.Changed = causeOf(e), causeOf(e), causeOf(e)
 	case *events.AppRemoved:
 		c.forgetDeclarations(a.Name)
 		a.Removed, a.DeleteLocal, a.Applied, a.Pending = true, d.DeleteLocal, causeOf(e), nil

@@ -7,6 +7,7 @@ import (
 
 	"github.com/go-json-experiment/json"
 
+	"github.com/go-cluster/go-cluster/api"
 	"github.com/go-cluster/go-cluster/events"
 	"github.com/go-cluster/go-cluster/spec"
 )
@@ -111,4 +112,21 @@ func (c *Cluster) Declarations(name string) []Declaration {
 
 func sameNames(x, y []spec.App) bool {
 	return slices.EqualFunc(x, y, func(a, b spec.App) bool { return a.Name == b.Name })
+}
+
+// DeclarationViews shows what programs declare of an app, or of the policy under the name "", and which hash of them is in force.
+func DeclarationViews(c *Cluster, name, inForce string) []api.DeclarationView {
+	var out []api.DeclarationView
+	for _, d := range c.Declarations(name) {
+		out = append(out, api.DeclarationView{Hash: d.Hash, Nodes: d.Nodes, Seq: d.First.Seq, InForce: d.Hash == inForce, App: d.App, Policy: d.Policy})
+	}
+	return out
+}
+
+// PolicyFrom says who the policy in force is by: an actor, or the agent whose program declared it.
+func (c *Cluster) PolicyFrom() string {
+	if first, known := c.declared[policyName][c.PolicyDecl]; known {
+		return first.Actor
+	}
+	return c.PolicyBy.Actor
 }

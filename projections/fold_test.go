@@ -79,7 +79,7 @@ func payloads() []any {
 	return []any{
 		new(events.NodeJoined), new(events.NodeSuspected), new(events.NodeLost), new(events.NodeLeft), new(events.NodeFactsUpdated), new(events.NodeLabelsUpdated),
 		new(events.NodeCordoned), new(events.NodeUncordoned), new(events.DrainStarted), new(events.DrainCompleted), new(events.DrainFailed), new(events.DrainCancelled),
-		new(events.AppApplied), new(events.AppRemoved), new(events.AppRestartRequested), new(events.PlacementInvalid), new(events.PlacementSatisfied),
+		new(events.AppApplied), new(events.PlacementUpdated), new(events.AppRemoved), new(events.AppRestartRequested), new(events.PlacementInvalid), new(events.PlacementSatisfied),
 		new(events.CancelRequested), new(events.HookAnswered), new(events.MigrationStarted), new(events.MigrationCompleted), new(events.MigrationFailed), new(events.StepRequested),
 		new(events.StepCompleted), new(events.StepFailed), new(events.StepTimedOut), new(events.LeadershipGranted), new(events.LeadershipActivated),
 		new(events.LeadershipReleased), new(events.InstanceUnhealthy), new(events.InstanceHealthy), new(events.InstanceFailed), new(events.InstanceStopped),

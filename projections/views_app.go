@@ -16,7 +16,11 @@ func AppView(c *Cluster, a *App) api.AppView {
 // AppDetail is `app show`.
 func AppDetail(c *Cluster, a *App) api.AppDetail {
 	ins := InstanceViews(c, a)
-	d := api.AppDetail{AppView: appView(a, ins), Spec: a.Spec, SpecRev: a.SpecRev, Instances: ins, Pending: []events.Rejection{}}
+	d := api.AppDetail{AppView: appView(a, ins), Spec: a.Spec, SpecRev: a.SpecRev, Instances: ins, Pending: []events.Rejection{},
+		By: a.Applied.Actor, Declared: DeclarationViews(c, a.Name, a.Declared)}
+	if first, known := c.declared[a.Name][a.Declared]; known {
+		d.By = first.Actor
+	}
 	if a.Pending != nil {
 		d.Pending, d.Why = orEmpty(a.Pending.Rejections), a.Pending.Reason
 	}

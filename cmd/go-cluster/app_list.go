@@ -67,6 +67,18 @@ func (s *session) appTable(a api.AppDetail) {
 	for _, rule := range rulesOf(a.Spec) {
 		fmt.Fprintf(s.out, "  %s\n", s.style.faint(rule))
 	}
+	for _, d := range a.Declared {
+		word := "declared by the programs on " + strings.Join(d.Nodes, ", ")
+		switch {
+		case d.InForce:
+			word += ": in force"
+		case len(a.Declared) > 0 && !slices.ContainsFunc(a.Declared, func(o api.DeclarationView) bool { return o.InForce }):
+			word += ": changed since by " + a.By
+		default:
+			word += ": older"
+		}
+		fmt.Fprintf(s.out, "  %s\n", s.style.faint(word))
+	}
 	s.instances(a.Instances)
 	if a.Why == "" && len(a.Pending) == 0 {
 		return

@@ -31,6 +31,8 @@ var requestTemplates = map[string]string{
 	"app.remove":       `{META,"app":"ghost","delete_local":false}`,
 	"app.restart":      `{META,"app":"ghost","delete_local":false}`,
 	"app.move":         `{META,"app":"ghost","from":"ghost","to":"ghost","force":false}`,
+	"app.hook":         `{META,"app":"ghost","hook":"on_placement_invalid","node":"ghost","inc":"x","about":"x","took_ms":1}`,
+	"app.placement":    `{META,"app":"ghost","rules":{"require":["a=b"]},"keep_resources":true}`,
 	"app.evacuate":     `{META,"selector":"nobody in (","timeout":"1s"}`,
 	"app.rebalance":    `{META,"app":"ghost","all":false,"dry_run":false}`,
 	"app.list":         `{META,"app":"ghost","node":"ghost"}`,

@@ -48,7 +48,15 @@ func (s *session) policyTable(rep api.PolicyReply) error {
 	if rep.Seq > 0 {
 		origin = fmt.Sprintf("set by %s at sequence %d", rep.By, rep.Seq)
 	}
-	fmt.Fprintf(s.out, "%s\n\n", s.style.faint("# "+origin))
+	fmt.Fprintf(s.out, "%s\n", s.style.faint("# "+origin))
+	for _, d := range rep.Declared {
+		word := "# declared by the programs on " + strings.Join(d.Nodes, ", ")
+		if d.InForce {
+			word += ": in force"
+		}
+		fmt.Fprintf(s.out, "%s\n", s.style.faint(word))
+	}
+	fmt.Fprintln(s.out)
 	b, err := json.Marshal(rep.Policy, json.Deterministic(true))
 	if err == nil {
 		b, err = yaml.JSONToYAML(b)

@@ -152,6 +152,39 @@ func declaredBy(v *projections.Cluster, app string) []string {
 	return nodes
 }
 
+// updatePlacement replaces the rules of a running app.
+func (s *Service) updatePlacement(ctx context.Context, r *transport.Request) (any, error) {
+	req, err := transport.Decode[api.PlacementRequest](r)
+	if err != nil {
+		return nil, err
+	}
+	ack, err := s.Command(ctx, r, func(v *projections.Cluster) (*events.Draft, error) {
+		a, err := existing(v, "placement of", req.App)
+		if err != nil {
+			return nil, err
+		}
+		rules := req.Rules
+		if req.KeepResources {
+			rules.Resources = a.Spec.Resources
+		}
+		want := a.Spec.WithRules(rules).WithDefaults()
+		if err := want.Validate(); err != nil {
+			return nil, &api.Error{Code: api.CodeInvalid, Field: "rules", Detail: fmt.Sprintf("placement of %s: %v", a.Name, err)}
+		}
+		if no := want.Unsupported(); len(no) > 0 {
+			return nil, &api.Error{Code: api.CodeUnsupported, Field: no[0].Field, Detail: fmt.Sprintf("placement of %s: %s: %s", a.Name, no[0].Field, no[0].Detail)}
+		}
+		if sameJSON(a.Spec, want) {
+			return nil, nil
+		}
+		return &events.Draft{Aggregate: events.App(a.Name), App: a.Name, Data: &events.PlacementUpdated{Rules: want.Rules(), SpecRev: a.SpecRev + 1}}, nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return ack, nil
+}
+
 // hookAnswered stores how a hook ended that is no step of a migration.
 func (s *Service) hookAnswered(ctx context.Context, r *transport.Request) (any, error) {
 	req, err := transport.Decode[api.HookRequest](r)

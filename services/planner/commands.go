@@ -20,6 +20,7 @@ func (s *Service) handlers() map[api.Endpoint]transport.Handler {
 		api.AppRemove:       s.remove,
 		api.AppRestart:      s.restart,
 		api.AppMove:         s.move,
+		api.AppPlacement:    s.updatePlacement,
 		api.AppHook:         s.hookAnswered,
 		api.AppEvacuate:     s.evacuate,
 		api.NodeDrain:       s.drain,

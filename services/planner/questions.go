@@ -82,7 +82,8 @@ var enforced = []string{"freeze"}
 func (s *Service) showPolicy(ctx context.Context, r *transport.Request) (any, error) {
 	var out api.PolicyReply
 	return &out, s.Question(ctx, r, func(v *projections.Cluster) error {
-		out = api.PolicyReply{Policy: v.Policy, Hash: v.PolicyHash, Seq: v.PolicyBy.Seq, By: v.PolicyBy.Actor, Frozen: map[string]string{}, Enforce: enforced}
+		out = api.PolicyReply{Policy: v.Policy, Hash: v.PolicyHash, Seq: v.PolicyBy.Seq, By: v.PolicyFrom(), Frozen: map[string]string{}, Enforce: enforced,
+			Declared: projections.DeclarationViews(v, "", v.PolicyDecl)}
 		for source, why := range v.Frozen {
 			out.Frozen[source] = why
 		}
