@@ -217,7 +217,10 @@ func faultLines(where string, err error) []string {
 }
 
 // readFile reads a file, or standard input for "-". It reads no more than a declaration may have.
-func (s *session) readFile(name string) ([]byte, error) {
+func (s *session) readFile(name string) ([]byte, error) { return s.readUpTo(name, spec.MaxSpecBytes) }
+
+// readUpTo is readFile with another limit; one byte more is read, so that what is too long is seen to be.
+func (s *session) readUpTo(name string, most int64) ([]byte, error) {
 	r := s.in
 	if name != "-" {
 		f, err := os.Open(name)
@@ -227,7 +230,7 @@ func (s *session) readFile(name string) ([]byte, error) {
 		defer func() { _ = f.Close() }()
 		r = f
 	}
-	b, err := io.ReadAll(io.LimitReader(r, spec.MaxSpecBytes+1))
+	b, err := io.ReadAll(io.LimitReader(r, most+1))
 	if err != nil {
 		return nil, fail(exitError, "read %s: %w", name, err)
 	}

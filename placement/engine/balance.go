@@ -1,0 +1,382 @@
+package engine
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+
+	"github.com/go-cluster/go-cluster/events"
+	"github.com/go-cluster/go-cluster/placement/flow"
+)
+
+// balance evens out. With half 0 it makes Σ count²/weight as small as can be, units that need a place included; otherwise it comes
+// within half × mean of the evenest, with the fewest moves. Counting alone gives the exact answer; where the board refuses it – for
+// neighbours or resources – a search goes as far as it can, and the count is its bound.
+func (pl *planner) balance(free []int32, half float64) {
+	c := pl.input(true)
+	levels := flow.Even(c.in)
+	best := levels.Keep()
+	pl.flow = &outcome{counting: c, best: best, levels: levels}
+	if half > 0 {
+		lo, hi := pl.band(c, best.Load, half)
+		pl.flow = &outcome{counting: c, best: flow.Within(c.in, lo, hi), lo: lo, hi: hi}
+	}
+	before := slices.Clone(pl.b.at)
+	left := pl.apply()
+	for _, u := range left { // who may stay, stays
+		if n := pl.b.home[u]; n != none && pl.p.MayStay(pl.p.Units[u].App, n) {
+			pl.b.put(u, n)
+		}
+	}
+	if pl.sound() {
+		pl.flow.exact = true
+		pl.whyBalance(before)
+		rest := slices.DeleteFunc(slices.Clone(free), func(u int32) bool { return pl.b.at[u] != none })
+		pl.place(rest) // those that take no part in counting, and those that it found no place for
+		if half == 0 && len(left) == 0 {
+			moved := slices.Clone(pl.b.at)
+			pl.repair()
+			pl.flow.exact = slices.Equal(moved, pl.b.at)
+		}
+		return
+	}
+	pl.restore(before)
+	if half == 0 {
+		pl.place(free)
+		pl.repair()
+		before = slices.Clone(pl.b.at)
+	}
+	pl.search()
+	pl.whyBalance(before)
+}
+
+// band returns the loads within half × mean of some others.
+func (pl *planner) band(c *counting, reachable []int32, half float64) (lo, hi []int32) {
+	useful := pl.useful()
+	var load, weight float64
+	for i, n := range c.nodes {
+		if useful[pl.p.Nodes[n].Group] {
+			load += float64(reachable[i])
+			weight += float64(pl.p.Nodes[n].Weight)
+		}
+	}
+	lo, hi = make([]int32, len(c.nodes)), make([]int32, len(c.nodes))
+	for i, n := range c.nodes {
+		slack := 0.0
+		if weight > 0 {
+			slack = half * load / weight * float64(pl.p.Nodes[n].Weight)
+		}
+		lo[i] = max(0, int32(math.Ceil(float64(reachable[i])-slack-1e-9)))
+		hi[i] = int32(math.Floor(float64(reachable[i]) + slack + 1e-9))
+	}
+	return lo, hi
+}
+
+// apply puts the units where the counting problem wants them and returns those without a place.
+func (pl *planner) apply() (left []int32) {
+	b, o := pl.b, pl.flow
+	for a, units := range o.part {
+		var to []int32
+		for _, i := range o.best.On[a] {
+			to = append(to, o.nodes[i])
+		}
+		var leave []int32
+		for _, u := range units {
+			// Whoever is at home and wanted there stays.
+			if i, ok := slices.BinarySearch(to, b.at[u]); ok && b.at[u] != none && b.at[u] == b.home[u] {
+				to = slices.Delete(to, i, i+1)
+			} else {
+				leave = append(leave, u)
+			}
+		}
+		for _, u := range leave {
+			if b.at[u] != none {
+				b.lift(u)
+			}
+		}
+		for i, u := range leave {
+			if i < len(to) {
+				b.put(u, to[i])
+			} else {
+				left = append(left, u)
+			}
+		}
+	}
+	return left
+}
+
+// sound says whether every unit that takes part in the counting problem may be where it is.
+func (pl *planner) sound() bool {
+	for a, units := range pl.flow.part {
+		if pl.b.dims == 0 && len(pl.p.Apps[a].Away)+len(pl.p.Apps[a].Spread) == 0 && pl.flow.best.Unplaced[a] == 0 {
+			continue // counting knows all that concerns it
+		}
+		for _, u := range units {
+			if n := pl.b.at[u]; n != none && !pl.b.harm(n, none).none() {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func (pl *planner) restore(at []int32) {
+	for u, n := range at {
+		if pl.b.at[u] != n && pl.b.at[u] != none {
+			pl.b.lift(int32(u))
+		}
+	}
+	for u, n := range at {
+		if pl.b.at[u] != n {
+			pl.b.put(int32(u), n)
+		}
+	}
+}
+
+// whyBalance explains the moves that balance made.
+func (pl *planner) whyBalance(before []int32) {
+	count := make([]int32, len(pl.p.Nodes))
+	for u := range before {
+		if n := pl.b.home[u]; n != none {
+			count[n]++
+		}
+	}
+	for u, n := range before {
+		v := int32(u)
+		if n == none || pl.b.at[v] == none || pl.b.at[v] == n || !pl.b.moved(v) || pl.b.home[v] == none {
+			continue
+		}
+		if _, has := pl.note[v]; !has {
+			from, to := &pl.p.Nodes[n], &pl.p.Nodes[pl.b.at[v]]
+			pl.note[v] = note{events.ClassBalance, events.ReasonRebalance, fmt.Sprintf("%s has %d instances, %s has %d", from.ID, count[n], to.ID, count[pl.b.at[v]])}
+		}
+	}
+}
+
+// marginal compares what one unit less on a node saves with what one more on another costs: Σ count²/weight falls when it is positive.
+func (pl *planner) marginal(from, to int32) int64 {
+	return (2*int64(pl.b.weight[from])-1)*pl.p.Nodes[to].Weight - (2*int64(pl.b.weight[to])+1)*pl.p.Nodes[from].Weight
+}
+
+// search evens out under every rule: chains of at most three moves from the fullest nodes, then home with what need not have moved.
+func (pl *planner) search() {
+	b := pl.b
+	s := &chains{pl: pl, budget: 4_000_000, seen: make([]bool, len(pl.p.Nodes))}
+	dead := make([]bool, len(pl.p.Nodes))
+	for s.budget > 0 {
+		src := none
+		for _, n := range pl.flow.nodes {
+			if !dead[n] && b.weight[n] > 0 && (src == none || int64(b.weight[n])*2-1 > 0 && s.fuller(n, src)) {
+				src = n
+			}
+		}
+		if src == none {
+			break
+		}
+		if pl.withinBand(src) || !s.from(src) {
+			dead[src] = true
+			continue
+		}
+		clear(dead)
+	}
+	pl.home()
+}
+
+// withinBand says whether a node is no fuller than a band asks; without a band it never is.
+func (pl *planner) withinBand(n int32) bool {
+	o := pl.flow
+	if o.hi == nil {
+		return false
+	}
+	i, _ := slices.BinarySearch(o.nodes, n)
+	if b := pl.b.weight[n]; b > o.hi[i] {
+		return false
+	}
+	for j, m := range o.nodes { // it gives to those that are too empty
+		if pl.b.weight[m] < o.lo[j] {
+			return false
+		}
+	}
+	return true
+}
+
+type chains struct {
+	pl     *planner
+	budget int
+	seen   []bool
+	source int32
+}
+
+func (s *chains) fuller(n, than int32) bool {
+	p, w := s.pl.p, s.pl.b.weight
+	return cmp.Or(cmp.Compare((2*int64(w[n])-1)*p.Nodes[than].Weight, (2*int64(w[than])-1)*p.Nodes[n].Weight)) > 0
+}
+
+func (s *chains) movable(u int32) bool {
+	b := s.pl.b
+	app := s.pl.p.Units[u].App
+	return !b.locked[u] && s.pl.scope[app] && !b.hosts[app] && len(s.pl.p.Apps[app].With) == 0
+}
+
+// from moves one unit along a chain from a node to one that is emptier by enough.
+func (s *chains) from(n int32) bool {
+	s.source = n
+	for depth := range 3 {
+		clear(s.seen)
+		s.seen[n] = true
+		if s.step(n, depth) {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *chains) step(n int32, depth int) bool {
+	b := s.pl.b
+	units := slices.Clone(b.units[n])
+	slices.SortFunc(units, func(x, y int32) int { return cmp.Or(cmp.Compare(bit(b.moved(y)), bit(b.moved(x))), cmp.Compare(x, y)) })
+	if depth == 0 {
+		unit, best := none, none
+		for _, u := range units {
+			if !s.movable(u) {
+				continue
+			}
+			for _, free := range []bool{orderFree, atTheEnd} {
+				if to := s.emptiest(u, free); to != none {
+					if best == none || s.pl.marginal(s.source, to) > s.pl.marginal(s.source, best) {
+						unit, best = u, to
+					}
+					break
+				}
+			}
+		}
+		if unit != none {
+			b.move(unit, best)
+		}
+		return unit != none
+	}
+	for _, u := range units {
+		if !s.movable(u) {
+			continue
+		}
+		for _, m := range s.pl.flow.nodes {
+			if s.budget--; s.budget < 0 {
+				return false
+			}
+			if s.seen[m] || !s.pl.p.Eligible(s.pl.p.Units[u].App, m) {
+				continue
+			}
+			if b.bears(u, m, atTheEnd) {
+				b.move(u, m)
+				s.seen[m] = true
+				if s.step(m, depth-1) {
+					return true
+				}
+				b.move(u, n)
+				continue
+			}
+			for _, v := range slices.Clone(b.units[m]) { // it would fit if another went on
+				if !s.movable(v) {
+					continue
+				}
+				s.budget--
+				b.lift(v)
+				if b.bears(u, m, atTheEnd) {
+					b.move(u, m)
+					if to := s.emptiest(v, atTheEnd); to != none && to != m {
+						b.put(v, to)
+						return true
+					}
+					b.move(u, n)
+				}
+				b.put(v, m)
+			}
+		}
+	}
+	return false
+}
+
+// emptiest returns the node that takes the unit at the least cost, if that is below what the source saves.
+func (s *chains) emptiest(u int32, free bool) int32 {
+	pl := s.pl
+	best := none
+	for _, n := range pl.flow.nodes {
+		if n == s.source || n == pl.b.at[u] {
+			continue
+		}
+		s.budget--
+		if pl.marginal(s.source, n) > 0 && (best == none || pl.marginal(s.source, n)*pl.p.Nodes[best].Weight > pl.marginal(s.source, best)*pl.p.Nodes[n].Weight) && pl.b.fits(u, n, free) {
+			best = n
+		}
+	}
+	return best
+}
+
+// home takes back every unit whose return leaves the cluster as even as it is.
+func (pl *planner) home() {
+	b := pl.b
+	for again := true; again; {
+		again = false
+		for u := range pl.p.Units {
+			v, home := int32(u), b.home[u]
+			if _, other := pl.note[v]; other || home == none || b.locked[v] || b.at[v] == none || b.at[v] == home {
+				continue
+			}
+			from := b.at[v]
+			ok := pl.marginal(from, home) >= 0
+			if pl.flow.hi != nil {
+				i, _ := slices.BinarySearch(pl.flow.nodes, home)
+				j, _ := slices.BinarySearch(pl.flow.nodes, from)
+				ok = b.weight[home]+1 <= pl.flow.hi[i] && b.weight[from]-1 >= pl.flow.lo[j]
+			}
+			if ok && b.fits(v, home, atTheEnd) {
+				b.move(v, home)
+				again = true
+			}
+		}
+	}
+}
+
+// prefer moves units to where they would rather be: only where the gain is worth more than the move, and evenness does not suffer.
+func (pl *planner) prefer() {
+	p, b := pl.p, pl.b
+	slack := p.Policy.AutoRebalance.Threshold / 2
+	c := pl.input(true)
+	var load, weight float64
+	for _, n := range c.nodes {
+		load += float64(b.weight[n])
+		weight += float64(p.Nodes[n].Weight)
+	}
+	if weight == 0 {
+		return
+	}
+	fair := func(n int32) float64 { return load / weight * float64(p.Nodes[n].Weight) }
+	for a, units := range c.part {
+		app := &p.Apps[a]
+		if app.Pref == nil {
+			continue
+		}
+		for _, u := range units {
+			n := b.at[u]
+			if n == none || b.moved(u) || float64(b.weight[n]-1) < math.Floor(fair(n)*(1-slack)) {
+				continue
+			}
+			to := none
+			for _, m := range c.nodes {
+				gain := app.Points(p.Nodes[m].Group) - app.Points(p.Nodes[n].Group)
+				if gain <= 25*app.MoveCost || to != none && app.Points(p.Nodes[m].Group) <= app.Points(p.Nodes[to].Group) {
+					continue
+				}
+				if float64(b.weight[m]+1) <= math.Ceil(fair(m)*(1+slack)) && b.fits(u, m, orderFree) {
+					to = m
+				}
+			}
+			if to != none {
+				gain := app.Points(p.Nodes[to].Group) - app.Points(p.Nodes[n].Group)
+				b.move(u, to)
+				pl.note[u] = note{events.ClassPreference, events.ReasonRebalance, fmt.Sprintf("gains %d points of preference for a move cost of %d", gain, app.MoveCost)}
+			}
+		}
+	}
+}

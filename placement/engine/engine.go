@@ -1,0 +1,233 @@
+package engine
+
+import (
+	"cmp"
+	"math"
+	"slices"
+
+	"github.com/go-cluster/go-cluster/events"
+	"github.com/go-cluster/go-cluster/placement/flow"
+	"github.com/go-cluster/go-cluster/placement/model"
+	"github.com/go-cluster/go-cluster/placement/snapshot"
+)
+
+// Request says what is asked for besides what has to be.
+type Request struct {
+	// Rebalance evens out as far as the rules allow, whatever the threshold: the least Σ count²/weight, then the fewest moves.
+	Rebalance bool
+	// Apps limits balance to some apps; none means all.
+	Apps []string
+	// Labelled names nodes whose labels the request changes: moves that follow from them say so.
+	Labelled []string
+}
+
+// Result is a plan and what proves its bound.
+type Result struct {
+	*snapshot.Plan
+	Proof snapshot.Certificate
+}
+
+// planner makes one plan.
+type planner struct {
+	p        *model.Problem
+	r        Request
+	b        *board
+	scope    []bool         // app → may be moved by balance
+	stops    map[int32]bool // units that are stopped
+	note     map[int32]note // units that move for a reason of their own
+	pending  []int32
+	trying   bool
+	stuck    map[int32]bool // unit → it would wait in a circle, so it stays
+	repaired bool
+	repairs  int // moves that repair needs at least
+	flow     *outcome
+	totals   []int64 // by dimension
+}
+
+// note is why a unit moves.
+type note struct {
+	class  events.Class
+	reason string
+	text   string
+}
+
+// Compute makes the plan for a problem.
+func Compute(p *model.Problem, r Request) *Result { return compute(p, r, false) }
+
+// compute makes a plan; one that only tries something out does not look for what else could be tried.
+func compute(p *model.Problem, r Request, trying bool) *Result {
+	before := Measure(p)
+	stuck := map[int32]bool{}
+	var circles []snapshot.Blocked
+	for {
+		pl := decide(p, r, stuck)
+		pl.trying = trying
+		pl.settleDown()
+		steps, blocked := pl.arrange(pl.steps())
+		if len(blocked) == 0 {
+			return pl.result(before, steps, circles)
+		}
+		circles = append(circles, blocked...)
+		for _, b := range blocked { // they stay, and what is best without them is another plan
+			for u := range p.Units {
+				if p.Units[u].ID == b.Instance {
+					stuck[int32(u)] = true
+				}
+			}
+		}
+	}
+}
+
+// decide puts every unit where it should be.
+func decide(p *model.Problem, r Request, stuck map[int32]bool) *planner {
+	pl := &planner{p: p, r: r, stuck: stuck, b: newBoard(p), stops: map[int32]bool{}, note: map[int32]note{}, scope: make([]bool, len(p.Apps))}
+	pl.findScope()
+	pl.lock()
+	pl.surplus()
+	pl.marked()
+	var free []int32 // forced or pending: they need a place
+	for u := range p.Units {
+		if pl.b.at[u] == none && !pl.stops[int32(u)] && !pl.p.Units[u].Moving && !stuck[int32(u)] {
+			free = append(free, int32(u))
+		}
+	}
+	newShelf(pl.b)
+	start, was := slices.Clone(pl.b.at), pl.potential()
+	if r.Rebalance {
+		pl.balance(free, 0)
+	} else {
+		pl.place(free)
+		pl.repair()
+		if auto := p.Policy.AutoRebalance; auto.Enabled {
+			if now := pl.imbalance(); now.Imbalance > auto.Threshold {
+				pl.balance(nil, auto.Threshold/2)
+			}
+			pl.prefer()
+		}
+	}
+	if pl.searched() && !pl.potential().less(was) { // it went round in circles
+		pl.restore(start)
+		pl.flow, pl.repaired, pl.pending = nil, false, free
+		for u := range pl.note {
+			if !pl.b.moved(u) {
+				delete(pl.note, u)
+			}
+		}
+	}
+	return pl
+}
+
+// searched says whether the plan rests on more than counting.
+func (pl *planner) searched() bool { return pl.repaired || pl.flow != nil && !pl.flow.exact }
+
+// potential is how bad the board is. What is voluntary makes it less, or does not happen: so plans come to an end.
+type potential struct {
+	unplaced int
+	harm
+	even float64
+}
+
+func (x potential) less(y potential) bool {
+	return cmp.Or(cmp.Compare(x.unplaced, y.unplaced), x.harm.compare(y.harm), cmp.Compare(x.even, y.even)) < 0
+}
+
+func (pl *planner) potential() (x potential) {
+	for u := range pl.p.Units {
+		if pl.b.at[u] == none && !pl.stops[int32(u)] && !pl.p.Units[u].Moving {
+			x.unplaced++
+		}
+	}
+	for n := range pl.p.Nodes {
+		h := pl.b.harm(int32(n), none)
+		x.pairs += h.pairs
+		x.over += h.over
+		if pl.p.Nodes[n].Open {
+			x.even += float64(pl.b.weight[n]) * float64(pl.b.weight[n]) / float64(pl.p.Nodes[n].Weight)
+		}
+	}
+	x.over = math.Round(x.over*1e9) / 1e9
+	x.even = math.Round(x.even*1e9) / 1e9
+	return x
+}
+
+const mostRounds = 100 // each makes the potential less
+
+// settleDown plans on from where a search ended until it finds nothing more: a plan that has been carried out is followed by none.
+// What only counted is exact, and needs none of this.
+func (pl *planner) settleDown() (any bool) {
+	for range mostRounds {
+		if !pl.searched() {
+			return any
+		}
+		next := *pl.p
+		next.Units = slices.Clone(pl.p.Units)
+		for u := range next.Units {
+			unit := &next.Units[u]
+			if !unit.Moving && pl.b.at[u] != none {
+				unit.Node, unit.New = pl.b.at[u], false
+			}
+		}
+		more := decide(&next, pl.r, pl.stuck)
+		changed := false
+		for u := range more.b.at {
+			v := int32(u)
+			if to := more.b.at[v]; to != none && to != pl.b.at[v] && !pl.p.Units[v].Moving {
+				changed = true
+				if pl.b.at[v] != none {
+					pl.b.lift(v)
+				}
+				pl.b.put(v, to)
+				pl.pending = slices.DeleteFunc(pl.pending, func(u int32) bool { return u == v })
+				if n, ok := more.note[v]; ok {
+					if _, had := pl.note[v]; !had && pl.b.home[v] != none {
+						pl.note[v] = n
+					}
+				}
+				if pl.b.at[v] == pl.b.home[v] {
+					delete(pl.note, v)
+				}
+			}
+		}
+		if !changed {
+			return any
+		}
+		any = true
+		if pl.flow != nil {
+			pl.flow.exact = false
+		}
+	}
+	return any
+}
+
+func (pl *planner) findScope() {
+	for a := range pl.p.Apps {
+		app := &pl.p.Apps[a]
+		pl.scope[a] = len(pl.r.Apps) == 0 && (pl.r.Rebalance || !app.Excluded)
+	}
+	for _, name := range pl.r.Apps {
+		if a, ok := pl.p.AppIndex(name); ok {
+			pl.scope[a] = true
+		}
+	}
+}
+
+// lock fixes what no plan moves: instances on nodes that nobody has heard of for a while, and where it is not known what becomes of them.
+func (pl *planner) lock() {
+	for u := range pl.p.Units {
+		if n := pl.b.at[u]; n != none && pl.p.Nodes[n].Status == "suspected" {
+			pl.b.locked[u] = true
+		}
+		if a := &pl.p.Apps[pl.p.Units[u].App]; a.Fixed || pl.stuck[int32(u)] {
+			pl.b.locked[u] = true
+		}
+	}
+}
+
+// outcome is what the counting problem said.
+type outcome struct {
+	*counting
+	best   *flow.Solution // of the relaxation that only counts
+	levels *flow.Levels   // nil with a band
+	lo, hi []int32        // nil without a band
+	exact  bool           // the plan is this solution
+}

@@ -1,0 +1,117 @@
+package engine_test
+
+import (
+	"flag"
+	"math/rand/v2"
+	"testing"
+
+	json "github.com/go-json-experiment/json"
+	"github.com/go-json-experiment/json/jsontext"
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/go-cluster/go-cluster/placement/check"
+	"github.com/go-cluster/go-cluster/placement/engine"
+	"github.com/go-cluster/go-cluster/placement/model"
+	"github.com/go-cluster/go-cluster/placement/snapshot"
+)
+
+var cases = flag.Int("placement.cases", 60, "random states for each property of plans")
+
+var shapes = map[string]shape{
+	"labels":      {nodes: 8, apps: 10, density: 0.35},
+	"sparse":      {nodes: 12, apps: 14, density: 0.2},
+	"weights":     {nodes: 8, apps: 12, density: 0.6, weights: true},
+	"slots":       {nodes: 7, apps: 9, density: 0.6, slots: true},
+	"preferences": {nodes: 8, apps: 10, density: 0.6, prefer: true},
+	"conflicts":   {nodes: 8, apps: 10, density: 0.6, away: true},
+	"sizes":       {nodes: 8, apps: 12, density: 0.8, sizes: true},
+	"loose":       {nodes: 9, apps: 10, density: 0.5, loose: true},
+	"spread":      {nodes: 9, apps: 8, density: 0.9, spread: true},
+	"all":         {nodes: 10, apps: 12, density: 0.6, weights: true, sizes: true, away: true, prefer: true, loose: true, spread: true},
+}
+
+func compute(t *testing.T, s *snapshot.State, r engine.Request) *engine.Result {
+	t.Helper()
+	p, err := model.Compile(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return engine.Compute(p, r)
+}
+
+// text is the state, to be looked at and planned again by hand.
+func text(t *testing.T, v any) string {
+	t.Helper()
+	b, err := json.Marshal(v, json.Deterministic(true), jsontext.WithIndent(" "))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(b)
+}
+
+func each(t *testing.T, f func(t *testing.T, r *rand.Rand, s *snapshot.State, req engine.Request)) {
+	for name, sh := range shapes {
+		t.Run(name, func(t *testing.T) {
+			r := rand.New(rand.NewPCG(7, uint64(len(name))))
+			for i := range *cases {
+				f(t, r, draw(r, sh), engine.Request{Rebalance: i%2 == 0})
+			}
+		})
+	}
+}
+
+func TestPlansAreClean(t *testing.T) {
+	each(t, func(t *testing.T, r *rand.Rand, s *snapshot.State, req engine.Request) {
+		res := compute(t, s, req)
+		for _, v := range check.Plan(s, res.Plan) {
+			t.Error(v)
+		}
+		if err := check.Bound(s, res.Plan, &res.Proof); err != nil {
+			t.Error(err)
+		}
+		if t.Failed() {
+			t.Fatalf("rebalance %v\n%s\n%s", req.Rebalance, text(t, s), text(t, res.Plan))
+		}
+	})
+}
+
+func TestPlansAreDeterministic(t *testing.T) {
+	each(t, func(t *testing.T, r *rand.Rand, s *snapshot.State, req engine.Request) {
+		one, two := compute(t, s, req), compute(t, shuffled(r, s), req)
+		if d := cmp.Diff(one.Plan, two.Plan); d != "" {
+			t.Fatalf("listed in another order (-first +shuffled):\n%s\n%s", d, text(t, s))
+		}
+	})
+}
+
+// Carried out, a plan is followed by an empty one.
+func TestPlansAreIdempotent(t *testing.T) {
+	each(t, func(t *testing.T, r *rand.Rand, s *snapshot.State, req engine.Request) {
+		s.InFlight = nil // what flies has landed when a plan has been carried out
+		one := compute(t, s, req)
+		if len(one.Blocked) > 0 {
+			return // what waited in a circle may have a way once the rest is done
+		}
+		after := applied(s, one.Moves, s.Now)
+		if two := compute(t, after, req); len(two.Moves) > 0 {
+			t.Fatalf("rebalance %v: carried out, and it moves again: %s\n%s\n%s", req.Rebalance, text(t, two.Moves), text(t, one.Moves), text(t, s))
+		}
+	})
+}
+
+func TestEveryOrderOfAnOrderFreePlan(t *testing.T) {
+	each(t, func(t *testing.T, r *rand.Rand, s *snapshot.State, req engine.Request) {
+		res := compute(t, s, req)
+		if !res.OrderFree {
+			return
+		}
+		for range 3 {
+			moves := append([]snapshot.Move(nil), res.Moves...)
+			r.Shuffle(len(moves), func(i, j int) { moves[i], moves[j] = moves[j], moves[i] })
+			moves = moves[:r.IntN(len(moves)+1)]
+			for _, v := range check.Orders(s, moves) {
+				t.Fatalf("%s\n%s\n%s", v, text(t, moves), text(t, s))
+			}
+		}
+	})
+}
