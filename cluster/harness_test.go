@@ -31,6 +31,10 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if node := os.Getenv(childNode); node != "" {
+		child(node)
+		return
+	}
 	natsserver.RegisterBubble()
 	os.Exit(m.Run())
 }
@@ -238,4 +242,8 @@ func (w *world) idle(what string, is func() bool) {
 			w.Fatalf("not within 10 minutes: %s", what)
 		}
 	}
+}
+
+func joinedTo(joined chan<- struct{}) func(*agent.Config) {
+	return func(c *agent.Config) { c.OnJoin = func() { joined <- struct{}{} } }
 }
