@@ -115,7 +115,7 @@ var layers = []layer{
 	{"transport", []string{"api", "events", "spec"}, "it carries and does not judge"},
 	{"transport/embedded", nil, "a server is a server, whoever connects to it"},
 	{"services", []string{"api", "events", "projections", "spec", "transport"}, "what the services share knows none of them"},
-	{"services/*", []string{"api", "events", "invariants", "placement", "projections", "services", "spec", "transport"}, "services meet in the log only, and run in one process or in five"},
+	{"services/*", []string{"api", "events", "invariants", "placement", "placement/snapshot", "projections", "services", "spec", "transport"}, "services meet in the log only, and run in one process or in five"},
 	{"agent", []string{"api", "events", "projections", "spec", "transport"}, "drivers are handed in: the agent runs without any particular one"},
 	{"agent/embedded", []string{"agent", "api", "events", "spec"}, "a driver runs the apps of its own program and knows nothing of the cluster"},
 	{"agent/machine", []string{"api", "events", "spec"}, "it measures and decides nothing"},

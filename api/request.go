@@ -45,6 +45,7 @@ var (
 	AppShow         = Endpoint{"app", "show", events.Planner, false}
 	PlanPreview     = Endpoint{"plan", "preview", events.Planner, false}
 	OrderStatus     = Endpoint{"order", "status", events.Planner, false}
+	StateShow       = Endpoint{"state", "show", events.Planner, false}
 	MigrationList   = Endpoint{"migration", "list", events.Planner, false}
 	MigrationShow   = Endpoint{"migration", "show", events.Planner, false}
 	MigrationCancel = Endpoint{"migration", "cancel", events.Planner, true}

@@ -255,3 +255,9 @@ type StepReport struct {
 	Detail    string         `json:"detail,omitzero"`
 	Result    *events.Result `json:"result,omitzero"`
 }
+
+// StateReply is the cluster as data, as JSON packed with gzip: a large cluster is more than one message holds otherwise.
+type StateReply struct {
+	Seq    uint64 `json:"seq"`
+	Packed []byte `json:"packed"`
+}

@@ -26,7 +26,7 @@ var travelling = []any{
 	AppRequest{}, HookRequest{}, PlacementRequest{}, DeclarationView{}, MoveRequest{}, EvacuateRequest{}, RebalanceRequest{}, RebalanceReply{}, MigrationRequest{}, PolicyRequest{}, FreezeRequest{}, ListRequest{},
 	StableRequest{}, StableReply{}, OrderRequest{}, OrderReply{}, EventListRequest{}, EventListReply{}, Place{}, AuditListRequest{}, AuditListReply{},
 	Load{}, NodeView{}, NodeDetail{}, AppView{}, AppDetail{}, InstanceView{}, MigrationView{}, MigrationDetail{}, StepView{}, PendingView{}, PreviewRequest{},
-	PreviewReply{}, PlannedMove{}, PolicyReply{}, AuditRecord{}, StepReport{}, Lease{}, InstanceHealth{}, FencedEpoch{}, Beat{}, LogsRequest{}, LogsReply{}, Error{},
+	PreviewReply{}, PlannedMove{}, PolicyReply{}, StateReply{}, AuditRecord{}, StepReport{}, Lease{}, InstanceHealth{}, FencedEpoch{}, Beat{}, LogsRequest{}, LogsReply{}, Error{},
 }
 
 // What is sent is what arrives, in every field: no two fields of a message share a name, and none is forgotten on the way.
@@ -74,7 +74,7 @@ func fill(t *testing.T, v reflect.Value, n *int) {
 		v.SetBool(true)
 	case reflect.Int, reflect.Int64:
 		v.SetInt(int64(*n))
-	case reflect.Uint64:
+	case reflect.Uint64, reflect.Uint8:
 		v.SetUint(uint64(*n))
 	case reflect.Float64:
 		v.SetFloat(float64(*n))
@@ -184,7 +184,7 @@ func TestEndpoints(t *testing.T) {
 	}
 	taken := map[string]bool{}
 	for _, e := range []Endpoint{NodeDeclare, NodeLabel, NodeCordon, NodeUncordon, NodeLost, NodeRemove, NodeList, NodeShow, NodeDrain, NodeDrainCancel, NodeStable,
-		AppApply, AppRemove, AppRestart, AppHook, AppPlacement, AppMove, AppEvacuate, AppList, AppShow, PlanPreview, OrderStatus, MigrationList, MigrationShow, MigrationCancel, PolicyShow,
+		AppApply, AppRemove, AppRestart, AppHook, AppPlacement, AppMove, AppEvacuate, AppList, AppShow, PlanPreview, OrderStatus, StateShow, MigrationList, MigrationShow, MigrationCancel, PolicyShow,
 		PolicySet, MovesFreeze, MovesUnfreeze, AppRebalance, EventList, AuditList, LogsEndpoint("node-1"), LogsEndpoint("node-2")} {
 		subject := s.API(e.Noun, e.Verb)
 		if taken[subject] {

@@ -1,11 +1,12 @@
 package placement
 
 import (
-	"fmt"
-	"math"
 	"slices"
 
 	"github.com/go-cluster/go-cluster/events"
+	"github.com/go-cluster/go-cluster/placement/engine"
+	"github.com/go-cluster/go-cluster/placement/model"
+	"github.com/go-cluster/go-cluster/placement/snapshot"
 	"github.com/go-cluster/go-cluster/projections"
 	"github.com/go-cluster/go-cluster/spec"
 )
@@ -14,185 +15,110 @@ import (
 type Proposal struct {
 	Moves         []events.Proposal
 	Before, After float64
+	Why           string // one sentence, also when nothing moves
 }
 
-// Balance proposes the moves that even out how many instances the nodes have, of the named apps only (none: of all). A chain of
-// moves is looked for wherever a single one does not help, so the result is as even as the rules allow, and each chain lowers
-// the fullest of its ends: nothing moves twice.
+// Balance proposes the moves that even out how many instances the nodes have, of the named apps only (none: of all): the least
+// Σ count²/weight that the rules allow, with the fewest moves.
 func Balance(v *projections.Cluster, apps []string) Proposal {
-	b := newBalance(v, apps)
-	p := Proposal{Before: b.imbalance()}
-	for range 10_000 {
-		if !b.improve() {
-			break
-		}
-	}
-	p.After = b.imbalance()
-	for _, id := range sortedKeys(b.at) {
-		in, to := b.instances[id], b.at[id]
-		if in.Node != to {
-			p.Moves = append(p.Moves, events.Proposal{App: in.App, Instance: id, From: in.Node, To: to,
-				Why: fmt.Sprintf("%s has %d instances, %s has %d", in.Node, b.first[in.Node], to, b.first[to])})
-		}
-	}
-	slices.SortStableFunc(p.Moves, func(x, y events.Proposal) int {
-		return (b.first[y.From] - b.first[y.To]) - (b.first[x.From] - b.first[x.To])
-	})
-	return p
+	return propose(v, engine.Request{Rebalance: true, Apps: apps})
 }
 
-// Imbalance is how far the fullest or the emptiest node is from the mean, relative to it; 0 is even.
-func Imbalance(v *projections.Cluster) float64 { return newBalance(v, nil).imbalance() }
+// AutoBalance proposes what the policy asks for: nothing while the imbalance is within its threshold, else the fewest moves to half
+// of it.
+func AutoBalance(v *projections.Cluster) Proposal { return propose(v, engine.Request{}) }
 
-type balance struct {
-	nodes     []string
-	load      map[string]int // instances per node, as planned
-	first     map[string]int // instances per node, as they are
-	at        map[string]string
-	instances map[string]*projections.Instance
-	allowed   map[string]map[string]bool // app → nodes that its rules allow
-	has       map[string]map[string]int  // app → node → instances
-	byNode    map[string][]string        // node → movable instances, as planned
-	v         *projections.Cluster
-	wants     map[string]demands // by app
-	usage     *usage             // of everything that is there now and is planned; nil after a move: count anew
+func propose(v *projections.Cluster, r engine.Request) Proposal {
+	s := live(v)
+	r.Apps = movable(v, r)
+	if len(r.Apps) == 0 {
+		m := Imbalance(v)
+		return Proposal{Before: m.Imbalance, After: m.Imbalance, Why: "no app may move"}
+	}
+	p, err := model.Compile(s)
+	if err != nil { // a rule that does not parse: it was refused when it was applied
+		return Proposal{Why: err.Error()}
+	}
+	plan := engine.Compute(p, r)
+	out := Proposal{Before: plan.Before.Imbalance, After: plan.After.Imbalance, Why: plan.Why}
+	for _, m := range plan.Moves {
+		if (m.Class == events.ClassBalance || m.Class == events.ClassPreference) && m.From != "" && m.To != "" {
+			out.Moves = append(out.Moves, events.Proposal{App: m.App, Instance: m.Instance, From: m.From, To: m.To, Why: m.Why})
+		}
+	}
+	if len(out.Moves) == 0 {
+		out.After = out.Before
+	}
+	return out
 }
 
-func newBalance(v *projections.Cluster, apps []string) *balance {
-	b := &balance{v: v, load: map[string]int{}, first: map[string]int{}, at: map[string]string{}, instances: map[string]*projections.Instance{},
-		allowed: map[string]map[string]bool{}, has: map[string]map[string]int{}, byNode: map[string][]string{}, wants: map[string]demands{}}
-	usable := map[string]*projections.Node{}
-	for _, n := range v.SortedNodes() {
-		if n.Status == projections.StatusReady && !n.Cordoned && len(orders(v, n)) == 0 {
-			usable[n.ID] = n
-			b.nodes = append(b.nodes, n.ID)
+// Imbalance says how even the cluster is.
+func Imbalance(v *projections.Cluster) snapshot.Metrics {
+	p, err := model.Compile(live(v))
+	if err != nil {
+		return snapshot.Metrics{}
+	}
+	return engine.Measure(p)
+}
+
+// live is the state with what a file does not say: where an app can run besides what its rules allow.
+func live(v *projections.Cluster) *snapshot.State {
+	s := State(v, nil, v.Time)
+	for i := range s.Apps {
+		a := v.Apps[s.Apps[i].Name]
+		d := demandsOf(a)
+		var can []string
+		narrow := false
+		for _, n := range v.SortedNodes() {
+			if !n.Known() || len(d.rules(n)) > 0 {
+				continue
+			}
+			here := slices.ContainsFunc(a.SortedInstances(), func(in *projections.Instance) bool { return in.Node == n.ID })
+			if a.Spec.Process != nil && !slices.Contains(n.Facts.Drivers, "process") && !here {
+				narrow = true
+				continue
+			}
+			can = append(can, n.ID)
 		}
+		if narrow {
+			s.Apps[i].OnNodes = can
+			if len(can) == 0 {
+				s.Apps[i].OnNodes = []string{"-"} // no node can have this name
+			}
+		}
+	}
+	return s
+}
+
+// movable names the apps that a rebalance may move: neither removed nor spread over all nodes nor on the move already, and not bound
+// to a port of a host that several nodes share.
+func movable(v *projections.Cluster, r engine.Request) (out []string) {
+	hosts := map[string]int{}
+	for _, n := range v.Nodes {
+		if n.Known() {
+			hosts[n.Facts.Address]++
+		}
+	}
+	shared := false
+	for host, nodes := range hosts {
+		shared = shared || host != "" && nodes > 1
 	}
 	for _, a := range v.SortedApps() {
-		b.has[a.Name] = map[string]int{}
-		for _, in := range a.Instances {
-			b.has[a.Name][in.Node]++
-		}
-		for _, m := range a.Open {
-			if in := a.Instances[m.Instance]; m.To != "" && (in == nil || in.Node != m.To) {
-				b.has[a.Name][m.To]++
-				b.load[m.To]++
-			}
-		}
-		free := !a.Removed && a.Spec.Mode != spec.Spread && (len(apps) == 0 || slices.Contains(apps, a.Name))
-		if free {
-			b.allowed[a.Name], b.wants[a.Name] = map[string]bool{}, demandsOf(a)
-			for id, n := range usable {
-				b.allowed[a.Name][id] = len(b.wants[a.Name].rules(n)) == 0
-			}
-		}
-		for _, in := range a.SortedInstances() {
-			b.load[in.Node]++
-			if free && len(a.Open) == 0 && usable[in.Node] != nil {
-				b.instances[in.ID], b.at[in.ID] = in, in.Node
-				b.byNode[in.Node] = append(b.byNode[in.Node], in.ID)
-			}
+		fixed := slices.ContainsFunc(ports(a), func(p int) bool { return p != 0 })
+		switch {
+		case a.Removed || a.Spec.Mode == spec.Spread || len(a.Open) > 0 || shared && fixed:
+		case len(r.Apps) > 0 && !slices.Contains(r.Apps, a.Name):
+		case !r.Rebalance && slices.Contains(v.Policy.AutoRebalance.ExcludeApps, a.Name):
+		default:
+			out = append(out, a.Name)
 		}
 	}
-	for n, count := range b.load {
-		b.first[n] = count
-	}
-	return b
+	return out
 }
 
-// improve finds one chain of moves from a node to another with at least two instances less, and plans it.
-func (b *balance) improve() bool {
-	from := slices.Clone(b.nodes)
-	slices.SortStableFunc(from, func(x, y string) int { return b.load[y] - b.load[x] })
-	for _, src := range from {
-		if b.augment(src) {
-			return true
-		}
+func ports(a *projections.App) (out []int) {
+	for _, p := range a.Spec.Ports {
+		out = append(out, p)
 	}
-	return false
-}
-
-type hop struct{ instance, from string }
-
-// augment searches breadth first from src, along instances that may move, for the emptiest reachable node.
-func (b *balance) augment(src string) bool {
-	via := map[string]hop{src: {}}
-	queue, best := []string{src}, ""
-	for len(queue) > 0 && best == "" {
-		var next []string
-		for _, at := range queue {
-			for _, id := range b.byNode[at] {
-				in := b.instances[id]
-				for _, to := range b.nodes {
-					if _, seen := via[to]; seen || !b.allowed[in.App][to] || b.has[in.App][to] > 0 || !b.fits(in.App, to) {
-						continue
-					}
-					via[to] = hop{id, at}
-					next = append(next, to)
-				}
-			}
-		}
-		for _, n := range next {
-			if b.load[src]-b.load[n] >= 2 && (best == "" || b.load[n] < b.load[best]) {
-				best = n
-			}
-		}
-		queue = next
-	}
-	if best == "" {
-		return false
-	}
-	for to := best; to != src; to = via[to].from {
-		b.move(via[to].instance, via[to].from, to)
-	}
-	return true
-}
-
-// fits checks what counts alone do not: neighbours and capacity, against everything that is there now.
-func (b *balance) fits(app, node string) bool {
-	if b.usage == nil {
-		b.usage = newUsage(b.v, "")
-		for id, to := range b.at {
-			if b.instances[id].Node != to {
-				b.usage.add(b.v.Apps[b.instances[id].App], to)
-			}
-		}
-	}
-	for _, r := range b.wants[app].reject(b.v, b.usage, b.v.Nodes[node]) {
-		if r.Code != events.RuleOccupied {
-			return false
-		}
-	}
-	return true
-}
-
-func (b *balance) move(id, from, to string) {
-	app := b.instances[id].App
-	b.at[id], b.usage = to, nil
-	b.load[from]--
-	b.load[to]++
-	b.has[app][from]--
-	b.has[app][to]++
-	b.byNode[from] = slices.DeleteFunc(b.byNode[from], func(s string) bool { return s == id })
-	b.byNode[to] = append(b.byNode[to], id)
-}
-
-func (b *balance) imbalance() float64 {
-	if len(b.nodes) < 2 {
-		return 0
-	}
-	sum := 0
-	for _, n := range b.nodes {
-		sum += b.load[n]
-	}
-	if sum == 0 {
-		return 0
-	}
-	mean, worst := float64(sum)/float64(len(b.nodes)), 0.0
-	for _, n := range b.nodes {
-		// Within one instance of the mean is as even as it gets.
-		over, under := float64(b.load[n])-math.Ceil(mean), math.Floor(mean)-float64(b.load[n])
-		worst = max(worst, over, under)
-	}
-	return worst / mean
+	return out
 }

@@ -197,7 +197,7 @@ func (r *runner) balance(args []string) error {
 	var imbalance float64
 	var moves int
 	r.c.View(func(v *projections.Cluster) {
-		imbalance, moves = placement.Imbalance(v), len(placement.Balance(v, nil).Moves)
+		imbalance, moves = placement.Imbalance(v).Imbalance, len(placement.Balance(v, nil).Moves)
 	})
 	if len(args) == 0 {
 		if moves > 0 {

@@ -38,6 +38,7 @@ var requestTemplates = map[string]string{
 	"app.list":         `{META,"app":"ghost","node":"ghost"}`,
 	"app.show":         `{META,"app":"ghost","delete_local":false}`,
 	"plan.preview":     `{META,"move":{"app":"ghost","from":"ghost","to":"ghost","force":false}}`,
+	"state.show":       `{META,"app":"ghost","node":"ghost"}`,
 	"order.status":     `{META,"order":"d-0"}`,
 	"migration.list":   `{META,"app":"ghost","node":"ghost"}`,
 	"migration.show":   `{META,"migration":"m-0"}`,

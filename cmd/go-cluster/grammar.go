@@ -41,6 +41,7 @@ type grammar struct {
 	Policy    policyCommands    `cmd:"" help:"Show or replace the guardrails."`
 	Freeze    freezeCommand     `cmd:"" help:"Stop all moves except recovery."`
 	Unfreeze  unfreezeCommand   `cmd:"" help:"Lift a freeze."`
+	State     stateCommand      `cmd:"" help:"Print the cluster as data, for planning on a file."`
 	Plan      planCommand       `cmd:"" help:"Plan on a file, without a cluster."`
 	Events    eventsCommand     `cmd:"" help:"Print the event log, one JSON object per line."`
 	Audit     auditCommands     `cmd:"" help:"Read the audit trail."`

@@ -14,6 +14,15 @@ func Measure(p *model.Problem) snapshot.Metrics {
 	return pl.imbalance()
 }
 
+// reachable measures the board as Measure would measure the state after the plan: whatever the request was limited to.
+func (pl *planner) reachable() snapshot.Metrics {
+	scope, r := pl.scope, pl.r
+	defer func() { pl.scope, pl.r = scope, r }()
+	pl.scope, pl.r = make([]bool, len(pl.p.Apps)), Request{}
+	pl.findScope()
+	return pl.imbalance()
+}
+
 // imbalance compares the board with the evenest assignment that can be reached from it.
 func (pl *planner) imbalance() snapshot.Metrics {
 	c := pl.input(false)

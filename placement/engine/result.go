@@ -40,7 +40,7 @@ func (pl *planner) result(before snapshot.Metrics, steps []step, blocked []snaps
 	pl.hold(out, steps)
 	out.After = before
 	if len(steps) > 0 {
-		out.After = pl.imbalance()
+		out.After = pl.reachable()
 	}
 	proof := pl.bound(out, steps)
 	out.Gap = float64(len(out.Moves)-out.Bound.MinMoves) / float64(max(1, out.Bound.MinMoves))

@@ -20,14 +20,18 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 
 // The promised metrics.
 var (
-	migrations  = desc("gc_migration_total", "Ended migrations.", "app", "reason", "status")
-	durations   = desc("gc_migration_duration_seconds", "Completed migrations, from their start to their end by stored time.", "app")
-	inProgress  = desc("gc_migration_in_progress", "Migrations that have started and not ended.", "app")
-	pending     = desc("gc_placement_pending", "1 while the app has an instance that has nowhere to go.", "app")
-	violations  = desc("gc_placement_constraint_violations", "Preferences that the app's instances do not meet.", "app")
-	rebalances  = desc("gc_rebalance_total", "Rebalances.", "reason")
-	nodeApps    = desc("gc_node_app_count", "Apps that have an instance on the node.", "node")
-	imbalance   = desc("gc_node_imbalance_ratio", "How far the fullest or the emptiest node is from the mean, relative to it; 0 is even.")
+	migrations = desc("gc_migration_total", "Ended migrations.", "app", "reason", "status")
+	durations  = desc("gc_migration_duration_seconds", "Completed migrations, from their start to their end by stored time.", "app")
+	inProgress = desc("gc_migration_in_progress", "Migrations that have started and not ended.", "app")
+	pending    = desc("gc_placement_pending", "1 while the app has an instance that has nowhere to go.", "app")
+	violations = desc("gc_placement_constraint_violations", "Preferences that the app's instances do not meet.", "app")
+	rebalances = desc("gc_rebalance_total", "Rebalances.", "reason")
+	nodeApps   = desc("gc_node_app_count", "Apps that have an instance on the node.", "node")
+	imbalance  = desc("gc_node_imbalance_ratio", "How far the node that is furthest from the evenest reachable assignment is from it, relative to the mean; 0: no legal move helps.")
+
+	imbalanceRaw        = desc("gc_node_imbalance_raw_ratio", "How far the fullest node is above the mean, relative to it.")
+	imbalanceStructural = desc("gc_node_imbalance_structural_ratio", "The part of the raw imbalance that no legal move mends.")
+
 	typeTotal   = desc("gc_events_total", "Events in the log.", "type")
 	refusals    = desc("gc_requests_refused_total", "Well-formed requests that were refused.", "code")
 	quarantined = desc("gc_aggregates_quarantined", "Aggregates that nothing is appended to, because what is stored of them is malformed.")
@@ -42,7 +46,7 @@ func NewCollector(b *services.Base) *Collector { return &Collector{b} }
 
 // Describe implements prometheus.Collector.
 func (c *Collector) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{migrations, durations, inProgress, pending, violations, rebalances, nodeApps, imbalance, typeTotal, refusals, quarantined} {
+	for _, d := range []*prometheus.Desc{migrations, durations, inProgress, pending, violations, rebalances, nodeApps, imbalance, imbalanceRaw, imbalanceStructural, typeTotal, refusals, quarantined} {
 		ch <- d
 	}
 }
@@ -103,7 +107,10 @@ func measure(v *projections.Cluster) []prometheus.Metric {
 			emit(nodeApps, prometheus.GaugeValue, float64(len(v.On(n.ID))), n.ID) // an app has at most one instance on a node
 		}
 	}
-	emit(imbalance, prometheus.GaugeValue, placement.Imbalance(v))
+	even := placement.Imbalance(v)
+	emit(imbalance, prometheus.GaugeValue, even.Imbalance)
+	emit(imbalanceRaw, prometheus.GaugeValue, even.Raw)
+	emit(imbalanceStructural, prometheus.GaugeValue, even.Structural)
 	for _, r := range events.Registry() {
 		emit(typeTotal, prometheus.CounterValue, float64(v.Metrics.Events[r.Type]), string(r.Type))
 	}

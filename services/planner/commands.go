@@ -36,6 +36,7 @@ func (s *Service) handlers() map[api.Endpoint]transport.Handler {
 		api.PolicyShow:      s.showPolicy,
 		api.NodeStable:      s.stable,
 		api.OrderStatus:     s.order,
+		api.StateShow:       s.showState,
 		api.PlanPreview:     s.preview,
 	}
 }

@@ -72,21 +72,17 @@ func joined(v *projections.Cluster, after uint64, now time.Time) (join projectio
 
 // automatic makes the proposal that a join calls for, or nil when it is even enough.
 func automatic(v *projections.Cluster, join projections.Cause) *events.Draft {
-	policy := v.Policy.AutoRebalance
+	p := placement.AutoBalance(v)
+	if len(p.Moves) == 0 {
+		return nil
+	}
 	var apps []string
-	if len(policy.ExcludeApps) > 0 {
+	if exclude := v.Policy.AutoRebalance.ExcludeApps; len(exclude) > 0 {
 		for _, a := range v.SortedApps() {
-			if !slices.Contains(policy.ExcludeApps, a.Name) {
+			if !slices.Contains(exclude, a.Name) {
 				apps = append(apps, a.Name)
 			}
 		}
-		if len(apps) == 0 {
-			return nil // to the balance no apps means all
-		}
-	}
-	p := placement.Balance(v, apps)
-	if len(p.Moves) == 0 || p.Before <= policy.Threshold {
-		return nil
 	}
 	d := propose(v, p, Order(join.ID), events.ReasonNodeJoin, events.TriggerAutomatic, apps)
 	d.Cause, d.Correlation = join.ID, join.Correlation

@@ -1,0 +1,63 @@
+package placement
+
+import (
+	"slices"
+	"time"
+
+	"github.com/go-cluster/go-cluster/api"
+	"github.com/go-cluster/go-cluster/placement/snapshot"
+	"github.com/go-cluster/go-cluster/projections"
+	"github.com/go-cluster/go-cluster/spec"
+)
+
+// State is the fold as data, as of now: what planning on a file reads.
+func State(v *projections.Cluster, loads map[string]api.Load, now time.Time) *snapshot.State {
+	policy := v.Policy
+	s := &snapshot.State{Now: now.UTC(), Policy: &policy, Nodes: []snapshot.Node{}, Apps: []snapshot.App{}, Instances: []snapshot.Instance{}}
+	for _, n := range v.SortedNodes() {
+		if !n.Known() || n.Status == projections.StatusLeft {
+			continue
+		}
+		load := loads[n.ID]
+		sn := snapshot.Node{ID: n.ID, Status: n.Status, Scheduling: n.Scheduling(), Labels: n.Labels, Load: max(load.CPU, load.Memory)}
+		if len(orders(v, n)) > 0 { // an evacuation empties it as a drain does
+			sn.Scheduling = api.Draining
+		}
+		sn.Capacity = snapshot.Amounts{"cpu": snapshot.Amount(n.Facts.CPU), "memory": snapshot.Amount(n.Facts.Memory) * 1000}
+		s.Nodes = append(s.Nodes, sn)
+	}
+	for _, a := range v.SortedApps() {
+		sa := snapshot.App{App: a.Spec}
+		if r := a.Spec.Resources; r != (spec.Resources{}) {
+			sa.Resources = snapshot.Amounts{"cpu": snapshot.Amount(r.CPU), "memory": snapshot.Amount(r.Memory) * 1000}
+		}
+		if a.Removed {
+			none := 0
+			sa.Mode, sa.Replicas = spec.Replicas, &none
+		}
+		s.Apps = append(s.Apps, sa)
+		listed := map[string]bool{}
+		for _, in := range a.SortedInstances() {
+			if n := v.Nodes[in.Node]; n == nil || n.Status == projections.StatusLeft {
+				continue
+			}
+			listed[in.ID] = true
+			s.Instances = append(s.Instances, snapshot.Instance{ID: in.ID, App: a.Name, Node: in.Node, Role: in.Role, MovedAt: in.MovedAt.UTC()})
+		}
+		for _, m := range a.SortedOpen() {
+			if slices.ContainsFunc(s.InFlight, func(f snapshot.InFlight) bool { return f.Instance == m.Instance }) {
+				continue
+			}
+			if !listed[m.Instance] {
+				if m.To == "" {
+					continue
+				}
+				s.Instances = append(s.Instances, snapshot.Instance{ID: m.Instance, App: a.Name})
+				s.InFlight = append(s.InFlight, snapshot.InFlight{Instance: m.Instance, To: m.To})
+				continue
+			}
+			s.InFlight = append(s.InFlight, snapshot.InFlight{Instance: m.Instance, From: m.From, To: m.To})
+		}
+	}
+	return s
+}
