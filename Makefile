@@ -5,6 +5,7 @@ FUZZTIME ?= 10s
 SEEDS   ?= 2000
 FROM    ?= 1
 SOAK    ?= 10m
+FAULTS  ?= 2
 COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose) -f deploy/compose/compose.yaml -p go-cluster
 
 # Packages that run whole clusters; `make check` leaves them to `make test`.
@@ -66,6 +67,10 @@ sim: ## SEEDS (2000) random scenarios of whole clusters in virtual time, on all 
 soak: ## Random scenarios, never the same, and real processes killed, for SOAK (10m)
 	$(GO) test -count 1 -timeout 12h -v ./sim -run '^TestSeeds$$' -sim.seeds 1000000000 -sim.from $$(date +%s) -sim.for $(SOAK)
 	$(GO) test -count 1 -timeout 2h -v ./chaos -run TestStorm
+
+.PHONY: model
+model: ## Every order of events of small clusters, with FAULTS (2) on one path
+	$(GO) test -count 1 -timeout 12h -v ./sim -run '^TestModel' -sim.model $(FAULTS) -sim.model-ticks 6 -sim.model-for 30m
 
 .PHONY: bugs
 bugs: ## Each planted mistake must be caught by the law that it breaks

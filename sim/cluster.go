@@ -54,6 +54,7 @@ type Cluster struct {
 	boots    map[string]int // times that a machine has crashed
 	commands atomic.Int64
 	watch    *watch
+	links    []*Link // all that there have been
 	mu       sync.Mutex
 	failures []error
 }
@@ -104,7 +105,16 @@ func Run(t *testing.T, nodes map[string]map[string]string, f func(c *Cluster)) {
 func (c *Cluster) nats() nats.InProcessConnProvider {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.server == nil {
+		return nil
+	}
 	return c.server
+}
+
+func (c *Cluster) newLink() *Link {
+	l := newLink(c.nats)
+	c.links = append(c.links, l)
+	return l
 }
 
 // Boot is the bubble's CLOCK_BOOTTIME.
@@ -118,7 +128,7 @@ func (c *Cluster) up() {
 	if c.Subjects, err = events.NewSubjects("sim"); err != nil {
 		c.T.Fatal(err)
 	}
-	if c.NC, err = newLink(c.nats).dial("cli"); err != nil {
+	if c.NC, err = c.newLink().dial("cli"); err != nil {
 		c.T.Fatal(err)
 	}
 	if c.JS, err = jetstream.New(c.NC); err != nil {
@@ -138,7 +148,9 @@ func (c *Cluster) down() {
 	}
 	c.Programs.stopAll()
 	c.NC.Close()
-	c.server.Shutdown()
+	if c.server != nil {
+		c.server.Shutdown()
+	}
 	synctest.Wait()
 }
 
@@ -148,8 +160,19 @@ func (c *Cluster) fail(err error) {
 	c.failures = append(c.failures, err)
 }
 
-// StopNATS ends the server, with every connection.
-func (c *Cluster) StopNATS() { c.server.Shutdown() }
+// StopNATS ends the server, with every connection; these first, since clients answer its good-bye with requests that wait for a
+// mutex which it holds while it sleeps, and the bubble's time would stand still.
+func (c *Cluster) StopNATS() {
+	c.mu.Lock()
+	server := c.server
+	c.server = nil
+	c.mu.Unlock()
+	for _, l := range c.links {
+		l.Drop()
+	}
+	synctest.Wait()
+	server.Shutdown()
+}
 
 // StartNATS starts it again on the same store.
 func (c *Cluster) StartNATS() {
@@ -164,7 +187,7 @@ func (c *Cluster) StartNATS() {
 
 // StartServices starts a process with all five services.
 func (c *Cluster) StartServices(id string) {
-	link := newLink(c.nats)
+	link := c.newLink()
 	nc, err := link.dial(id)
 	if err != nil {
 		c.T.Fatal(err)
@@ -204,7 +227,7 @@ func (c *Cluster) KillServices(id string) { c.kill(c.replicas, id) }
 
 // StartNode starts a node's agent in the given boot of its machine.
 func (c *Cluster) StartNode(id string, labels map[string]string, boot string) {
-	link := newLink(c.nats)
+	link := c.newLink()
 	nc, err := link.dial(id)
 	if err != nil {
 		c.T.Fatal(err)

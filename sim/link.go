@@ -41,7 +41,11 @@ func (l *Link) InProcessConn() (net.Conn, error) {
 	if l.cut || l.deaf || l.mute { // who connects holds a lock until it is answered
 		return nil, errors.New("the network is cut")
 	}
-	c, err := l.to().InProcessConn()
+	server := l.to()
+	if server == nil {
+		return nil, errors.New("nobody listens")
+	}
+	c, err := server.InProcessConn()
 	if err != nil {
 		return nil, err
 	}
@@ -59,6 +63,17 @@ func (l *Link) Cut() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.cut = true
+	l.drop()
+}
+
+// Drop ends every connection.
+func (l *Link) Drop() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.drop()
+}
+
+func (l *Link) drop() {
 	for _, c := range l.conns {
 		_ = c.Conn.Close()
 	}
@@ -70,10 +85,7 @@ func (l *Link) Noisy(n Noise) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.noise, l.rnd = &n, rand.New(rand.NewPCG(n.Seed, 0))
-	for _, c := range l.conns {
-		_ = c.Conn.Close()
-	}
-	l.conns = nil
+	l.drop()
 }
 
 // Hold holds back everything, both ways, until Heal: so a process that is stopped for a while looks to everybody else.
