@@ -171,8 +171,8 @@ func (a *Application) on(name string, set func()) {
 	set()
 }
 
-// OnStart is called when an instance begins on this node, before it takes any role. The context ends when the instance leaves the
-// node. It returns soon: what goes on is a goroutine that ends with the context.
+// OnStart is called when an instance begins on this node, before it takes any role. The context ends when the instance is to leave the
+// node, right before OnStop. It returns soon: what goes on is a goroutine that ends with the context.
 func (a *Application) OnStart(f func(context.Context) error) {
 	a.on("OnStart", func() { a.code.OnStart = f })
 }
@@ -190,7 +190,8 @@ func (a *Application) OnStandby(f func(context.Context) error) {
 	a.on("OnStandby", func() { a.code.OnStandby = f })
 }
 
-// OnStop is called when an instance leaves this node, also when Run ends. Its context is for the call only. An active instance may
+// OnStop is called when an instance leaves this node, also when Run ends: the contexts of all its other functions have ended, and it
+// may wait for what they began. Its context is for the call only. An active instance may
 // write until it returns, unless it is the lease that has ended.
 func (a *Application) OnStop(f func(context.Context) error) {
 	a.on("OnStop", func() { a.code.OnStop = f })

@@ -22,7 +22,7 @@ import (
 // App is the code of one app. A nil function does nothing.
 type App struct {
 	Name      string
-	OnStart   Func // an instance begins on this node; its context ends with the instance
+	OnStart   Func // an instance begins on this node; its context ends when the instance is to leave, before OnStop
 	OnStandby Func // it is prepared, or steps down; its context ends when it becomes active or leaves
 	OnActive  Func // it serves; its context ends when it steps down
 	OnStop    Func // it leaves this node; its context ends with the call

@@ -264,6 +264,7 @@ func (d *Driver) Stop(ctx context.Context, id string) (agent.Status, error) {
 			if x.retire != nil {
 				x.retire(errStopped)
 			}
+			x.die(errStopped) // first: what OnStop waits for ends with its context
 		case x.status.State == agent.StateFailed:
 			x.status.State = agent.StateStopped
 		}
