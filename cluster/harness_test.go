@@ -58,6 +58,7 @@ func inBubble(t *testing.T, f func(w *world)) {
 	t.Helper()
 	natsserver.RegisterBubble()
 	dir := t.TempDir()
+	defer natsserver.RegisterBubble() // for clients outside of any bubble, which may follow
 	synctest.Test(t, func(t *testing.T) { f(newWorld(t, dir, natsserver.Options{StoreDir: filepath.Join(dir, "nats")})) })
 }
 
