@@ -216,7 +216,7 @@ func (s *chains) fuller(n, than int32) bool {
 func (s *chains) movable(u int32) bool {
 	b := s.pl.b
 	app := s.pl.p.Units[u].App
-	return !b.locked[u] && s.pl.scope[app] && !b.hosts[app] && len(s.pl.p.Apps[app].With) == 0
+	return !b.locked[u] && !s.pl.resting(u) && s.pl.scope[app] && !b.hosts[app] && len(s.pl.p.Apps[app].With) == 0
 }
 
 // from moves one unit along a chain from a node to one that is emptier by enough.
@@ -359,7 +359,7 @@ func (pl *planner) prefer() {
 		}
 		for _, u := range units {
 			n := b.at[u]
-			if n == none || b.moved(u) || float64(b.weight[n]-1) < math.Floor(fair(n)*(1-slack)) {
+			if n == none || b.moved(u) || pl.resting(u) || float64(b.weight[n]-1) < math.Floor(fair(n)*(1-slack)) {
 				continue
 			}
 			to := none

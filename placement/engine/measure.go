@@ -130,7 +130,7 @@ func (pl *planner) input(fresh bool) *counting {
 			if i == none {
 				continue
 			}
-			takes := !b.locked[u] && pl.scope[a] && !single && !b.hosts[a] && len(app.With) == 0
+			takes := !b.locked[u] && !(fresh && b.home[u] == n && pl.resting(u)) && pl.scope[a] && !single && !b.hosts[a] && len(app.With) == 0
 			if !takes {
 				in.Nodes[i].Fixed++
 				fa.Blocked = append(fa.Blocked, i)
