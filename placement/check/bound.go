@@ -15,13 +15,19 @@ import (
 // app and ν of a node every assignment costs at least Σ units·α + Σ min(0, cost − α + ν) + Σ min over loads L of (f(L) − ν·L). Prices are
 // pairs, Σ count²/weight first and moves second, compared in that order.
 func Bound(s *snapshot.State, p *snapshot.Plan, c *snapshot.Certificate) error {
-	least := c.Forced
+	w, err := newWorld(s)
+	if err != nil {
+		return err
+	}
+	least := w.forced(p, func(m *snapshot.Move) bool { return len(c.Node) == 0 || c.Pinned[m.Instance] || m.To == "" })
 	if len(c.Node) > 0 {
 		counted, err := dual(s, p, c)
 		if err != nil {
 			return err
 		}
 		least += counted
+	} else {
+		least += w.excess()
 	}
 	if p.Bound.MinMoves > least {
 		return fmt.Errorf("the bound is said to be %d, its certificate proves %d", p.Bound.MinMoves, least)

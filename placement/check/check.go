@@ -255,3 +255,17 @@ func Orders(s *snapshot.State, moves []snapshot.Move) []Violation {
 	slices.SortFunc(c.out, func(x, y Violation) int { return cmp.Compare(x.Instance, y.Instance) })
 	return c.out
 }
+
+// Broken counts the instances that break a rule together with what is on their node.
+func Broken(s *snapshot.State) (count int) {
+	w, err := newWorld(s)
+	if err != nil {
+		return len(s.Instances)
+	}
+	for id, in := range w.ins {
+		if in.Node != "" && open(w.nodes[in.Node]) && len(w.wrong(id, in.Node, false)) > 0 {
+			count++
+		}
+	}
+	return count
+}

@@ -1,0 +1,72 @@
+package engine_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"testing"
+
+	"github.com/go-cluster/go-cluster/placement/engine"
+	"github.com/go-cluster/go-cluster/placement/model"
+	"github.com/go-cluster/go-cluster/placement/snapshot"
+	"github.com/go-cluster/go-cluster/spec"
+)
+
+// large is a cluster of nodes × instances × apps with 24 kinds of nodes; each app may go to about a third of them.
+func large(nodes, instances, apps int) *snapshot.State {
+	r := rand.New(rand.NewPCG(1, 1))
+	s := &snapshot.State{Now: start}
+	byKind := map[int][]string{}
+	for i := range nodes {
+		k := r.IntN(24)
+		id := fmt.Sprintf("node-%d", i)
+		s.Nodes = append(s.Nodes, snapshot.Node{ID: id, Labels: map[string]string{"kind": fmt.Sprint(k), "zone": fmt.Sprint(k % 3)}})
+		byKind[k] = append(byKind[k], id)
+	}
+	for i := range apps {
+		a := snapshot.App{}
+		a.Name, a.Mode = fmt.Sprintf("app-%d", i), spec.Replicas
+		var kinds, may []string
+		for k := range 24 {
+			if r.IntN(3) == 0 || k == 23 && len(kinds) == 0 {
+				kinds = append(kinds, fmt.Sprint(k))
+				may = append(may, byKind[k]...)
+			}
+		}
+		a.Require = []string{"kind in (" + join(kinds) + ")"}
+		count := min(instances/apps, len(may))
+		a.Replicas = &count
+		r.Shuffle(len(may), func(i, j int) { may[i], may[j] = may[j], may[i] })
+		for j := range count {
+			s.Instances = append(s.Instances, snapshot.Instance{ID: fmt.Sprintf("%s-%d", a.Name, j), App: a.Name, Node: may[j]})
+		}
+		s.Apps = append(s.Apps, a)
+	}
+	return s
+}
+
+func planOf(b *testing.B, s *snapshot.State, r engine.Request) *engine.Result {
+	b.Helper()
+	p, err := model.Compile(s)
+	if err != nil {
+		b.Fatal(err)
+	}
+	return engine.Compute(p, r)
+}
+
+func BenchmarkColdPlan(b *testing.B) {
+	for _, c := range []struct {
+		name                   string
+		nodes, instances, apps int
+	}{{"1k nodes, 10k instances, 100 apps", 1000, 10_000, 100}, {"10k nodes, 100k instances, 1k apps", 10_000, 100_000, 1000}} {
+		b.Run(c.name, func(b *testing.B) {
+			s := large(c.nodes, c.instances, c.apps)
+			b.ReportAllocs()
+			var res *engine.Result
+			for b.Loop() {
+				res = planOf(b, s, engine.Request{Rebalance: true})
+			}
+			b.ReportMetric(float64(len(res.Moves)), "moves")
+			b.ReportMetric(res.Gap, "gap")
+		})
+	}
+}
