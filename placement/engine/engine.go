@@ -56,7 +56,6 @@ func Compute(p *model.Problem, r Request) *Result { return compute(p, r, false) 
 
 // compute makes a plan; one that only tries something out does not look for what else could be tried.
 func compute(p *model.Problem, r Request, trying bool) *Result {
-	before := Measure(p)
 	stuck := map[int32]bool{}
 	var circles []snapshot.Blocked
 	for {
@@ -65,7 +64,7 @@ func compute(p *model.Problem, r Request, trying bool) *Result {
 		pl.settleDown()
 		steps, blocked := pl.arrange(pl.steps())
 		if len(blocked) == 0 {
-			return pl.result(before, steps, circles)
+			return pl.result(steps, circles)
 		}
 		circles = append(circles, blocked...)
 		for _, b := range blocked { // they stay, and what is best without them is another plan
@@ -92,7 +91,7 @@ func decide(p *model.Problem, r Request, stuck map[int32]bool) *planner {
 		}
 	}
 	newShelf(pl.b)
-	start, was := slices.Clone(pl.b.at), pl.potential()
+	start := slices.Clone(pl.b.at)
 	if r.Rebalance {
 		pl.balance(free, 0)
 	} else {
@@ -105,7 +104,7 @@ func decide(p *model.Problem, r Request, stuck map[int32]bool) *planner {
 			pl.prefer()
 		}
 	}
-	if pl.searched() && !pl.potential().less(was) { // it went round in circles
+	if pl.searched() && !pl.better(start) { // it went round in circles
 		pl.restore(start)
 		pl.flow, pl.repaired, pl.pending = nil, false, free
 		for u := range pl.note {
@@ -115,6 +114,15 @@ func decide(p *model.Problem, r Request, stuck map[int32]bool) *planner {
 		}
 	}
 	return pl
+}
+
+// better says whether the board is better than it was with the units elsewhere.
+func (pl *planner) better(start []int32) bool {
+	end, is := slices.Clone(pl.b.at), pl.potential()
+	pl.restore(start)
+	was := pl.potential()
+	pl.restore(end)
+	return is.less(was)
 }
 
 // searched says whether the plan rests on more than counting.

@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"slices"
+
 	"github.com/go-cluster/go-cluster/placement/flow"
 	"github.com/go-cluster/go-cluster/placement/model"
 	"github.com/go-cluster/go-cluster/placement/snapshot"
@@ -12,6 +14,35 @@ func Measure(p *model.Problem) snapshot.Metrics {
 	pl.findScope()
 	pl.lock()
 	return pl.imbalance()
+}
+
+// metrics returns how even the state is and how even the plan leaves it. Where the plan is the evenest assignment of everything there
+// is, both follow from it.
+func (pl *planner) metrics(steps []step) (before, after snapshot.Metrics) {
+	whole := pl.flow != nil && pl.flow.exact && pl.flow.hi == nil && len(pl.pending) == 0 && len(pl.r.Apps) == 0
+	for i := range pl.p.Apps {
+		whole = whole && !pl.p.Apps[i].Excluded
+	}
+	for i := range steps {
+		whole = whole && steps[i].from != none && steps[i].to != none && pl.p.Nodes[steps[i].from].Open
+	}
+	if !whole {
+		before = Measure(pl.p)
+		if after = before; len(steps) > 0 {
+			after = pl.reachable()
+		}
+		return before, after
+	}
+	o := pl.flow
+	end := pl.loads(o.counting)
+	was := slices.Clone(end)
+	for i := range steps {
+		from, _ := slices.BinarySearch(o.nodes, steps[i].from)
+		to, _ := slices.BinarySearch(o.nodes, steps[i].to)
+		was[from]++
+		was[to]--
+	}
+	return pl.compare(o.nodes, was, end), pl.compare(o.nodes, end, end)
 }
 
 // reachable measures the board as Measure would measure the state after the plan: whatever the request was limited to.

@@ -19,7 +19,8 @@ type step struct {
 	wave  int
 }
 
-func (pl *planner) result(before snapshot.Metrics, steps []step, blocked []snapshot.Blocked) *Result {
+func (pl *planner) result(steps []step, blocked []snapshot.Blocked) *Result {
+	before, after := pl.metrics(steps)
 	pl.waves(steps)
 	out := &snapshot.Plan{Before: before, OrderFree: true, Moves: []snapshot.Move{}, Pending: pl.explain(), Deferred: []snapshot.Deferral{}, Blocked: []snapshot.Blocked{}}
 	if len(blocked) > 0 {
@@ -38,10 +39,7 @@ func (pl *planner) result(before snapshot.Metrics, steps []step, blocked []snaps
 		out.Waves = max(out.Waves, s.wave)
 	}
 	pl.hold(out, steps)
-	out.After = before
-	if len(steps) > 0 {
-		out.After = pl.reachable()
-	}
+	out.After = after
 	proof := pl.bound(out, steps)
 	out.Gap = float64(len(out.Moves)-out.Bound.MinMoves) / float64(max(1, out.Bound.MinMoves))
 	out.Why = pl.summary(out)
@@ -102,7 +100,7 @@ func (pl *planner) whyNew(u int32) note {
 
 // bound fills in the least number of moves, and what proves it.
 func (pl *planner) bound(out *snapshot.Plan, steps []step) (proof snapshot.Certificate) {
-	inFlow := map[int32]bool{}
+	inFlow := make([]bool, len(pl.p.Units))
 	if pl.flow != nil {
 		for _, units := range pl.flow.part {
 			for _, u := range units {
@@ -206,14 +204,14 @@ func (pl *planner) proof(best *flow.Solution, levels *flow.Levels, lo, hi []int3
 	o := pl.flow
 	pr := snapshot.Certificate{Band: levels == nil, Unit: best.Proof.Unit, Node: map[string]int64{}, App: map[string]int64{}, Level: map[string]snapshot.Level{},
 		AppOf: map[string]snapshot.Level{}, Lo: map[string]int32{}, Hi: map[string]int32{}, Pinned: map[string]bool{}}
-	counted := map[int32]bool{}
+	counted := make([]bool, len(pl.p.Units))
 	for _, units := range o.part {
 		for _, u := range units {
 			counted[u] = true
 		}
 	}
 	for u := range pl.p.Units {
-		if !counted[int32(u)] && !pl.p.Units[u].Moving {
+		if !counted[u] && !pl.p.Units[u].Moving {
 			pr.Pinned[pl.p.Units[u].ID] = true
 		}
 	}

@@ -308,7 +308,7 @@ func (p *Problem) addUnits(s *snapshot.State) error {
 			u.Moving, u.Source, u.To = true, p.node(m.From), p.node(m.To)
 		}
 	}
-	slices.SortFunc(p.Units, func(x, y Unit) int { return cmp.Or(cmp.Compare(x.App, y.App), natural(x.ID, y.ID)) })
+	p.sortUnits()
 	for i := range p.Units {
 		a := &p.Apps[p.Units[i].App]
 		a.Units = append(a.Units, int32(i))
@@ -384,15 +384,29 @@ func (p *Problem) add(app int32, id string, to int32) {
 	p.Units = append(p.Units, Unit{ID: id, App: app, Node: None, To: to, Source: None, New: true, Demand: a.Demand, From: None})
 }
 
-// natural orders ids by their numbers: a-2 before a-10.
-func natural(x, y string) int {
-	i, j := strings.LastIndexByte(x, '-'), strings.LastIndexByte(y, '-')
-	if i > 0 && j > 0 && x[:i] == y[:j] {
-		a, errA := strconv.Atoi(x[i+1:])
-		b, errB := strconv.Atoi(y[j+1:])
-		if errA == nil && errB == nil {
-			return cmp.Or(cmp.Compare(a, b), strings.Compare(x, y))
-		}
+// sortUnits orders the units by app and then by the number that their id ends with: a-2 before a-10.
+func (p *Problem) sortUnits() {
+	type key struct {
+		app, index int32
+		slot       int // −1: none
+		stem       string
 	}
-	return strings.Compare(x, y)
+	keys := make([]key, len(p.Units))
+	for i := range p.Units {
+		k := key{app: p.Units[i].App, index: int32(i), slot: -1, stem: p.Units[i].ID}
+		if at := strings.LastIndexByte(k.stem, '-'); at > 0 {
+			if n, err := strconv.Atoi(k.stem[at+1:]); err == nil {
+				k.slot, k.stem = n, k.stem[:at]
+			}
+		}
+		keys[i] = k
+	}
+	slices.SortFunc(keys, func(x, y key) int {
+		return cmp.Or(cmp.Compare(x.app, y.app), strings.Compare(x.stem, y.stem), cmp.Compare(x.slot, y.slot), strings.Compare(p.Units[x.index].ID, p.Units[y.index].ID))
+	})
+	sorted := make([]Unit, len(p.Units))
+	for i, k := range keys {
+		sorted[i] = p.Units[k.index]
+	}
+	p.Units = sorted
 }
