@@ -42,6 +42,7 @@ type planner struct {
 	repairs  int // moves that repair needs at least
 	flow     *outcome
 	totals   []int64 // by dimension
+	flying   []int32 // units in flight; nil: not looked for yet
 }
 
 // note is why a unit moves.

@@ -53,22 +53,23 @@ func (pl *planner) surplus() {
 
 // marked takes off their nodes the units that may not stay: a rule of the node broke, or everything leaves it.
 func (pl *planner) marked() {
-	for i := range pl.p.Units {
-		u, unit := int32(i), &pl.p.Units[i]
-		a := &pl.p.Apps[unit.App]
-		n := pl.b.at[u]
-		if a.Fixed && unit.New {
-			pl.b.at[u] = none
-			continue
-		}
-		if n == none || unit.Moving || pl.stuck[u] || pl.p.Nodes[n].Status == "suspected" || pl.p.MayStay(unit.App, n) {
-			continue
-		}
-		pl.note[u] = pl.whyLeave(unit.App, n)
-		pl.b.lift(u)
-		if a.Fixed {
-			pl.stops[u] = true // it has one on every node that takes it: this one has no other place
-		}
+	for u := range pl.p.Units {
+		pl.mark(int32(u))
+	}
+}
+
+// mark takes a unit off its node if it may not stay there.
+func (pl *planner) mark(u int32) {
+	unit := &pl.p.Units[u]
+	a := &pl.p.Apps[unit.App]
+	n := pl.b.at[u]
+	if n == none || unit.Moving || pl.stuck[u] || pl.p.Nodes[n].Status == "suspected" || pl.p.MayStay(unit.App, n) {
+		return
+	}
+	pl.note[u] = pl.whyLeave(unit.App, n)
+	pl.b.lift(u)
+	if a.Fixed {
+		pl.stops[u] = true // it has one on every node that takes it: this one has no other place
 	}
 }
 

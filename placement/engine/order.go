@@ -226,6 +226,19 @@ func (pl *planner) conflicts(u, other, n int32) bool {
 	return false
 }
 
+// moving lists the units in flight.
+func (pl *planner) moving() []int32 {
+	if pl.flying == nil {
+		pl.flying = []int32{}
+		for u := range pl.p.Units {
+			if pl.p.Units[u].Moving {
+				pl.flying = append(pl.flying, int32(u))
+			}
+		}
+	}
+	return pl.flying
+}
+
 // waves gives each step the first wave that has room: at most max_concurrent at once, of an app at most max_parallel, and none before
 // what it waits for. Recovery has a limit of its own.
 func (pl *planner) waves(steps []step) {
@@ -236,11 +249,9 @@ func (pl *planner) waves(steps []step) {
 		balance = min(balance, n)
 	}
 	inFlight, perApp := 0, map[int32]int{}
-	for i := range pl.p.Units {
-		if pl.p.Units[i].Moving {
-			inFlight++
-			perApp[pl.p.Units[i].App]++
-		}
+	for _, u := range pl.moving() {
+		inFlight++
+		perApp[pl.p.Units[u].App]++
 	}
 	var taken, even []int // by wave: all but recovery; of balance and preference
 	at := func(list *[]int, w int) *int {

@@ -99,12 +99,21 @@ func (b *board) skewed(app int32, rule int, n, without int32) bool {
 
 // repair mends what is there and breaks a rule together, with as few moves as it finds.
 func (pl *planner) repair() {
+	all := make([]int32, len(pl.p.Nodes))
+	for n := range all {
+		all[n] = int32(n)
+	}
+	pl.repairAt(all)
+}
+
+// repairAt is repair where only some nodes can be amiss.
+func (pl *planner) repairAt(nodes []int32) {
 	b := pl.b
 	var bad []int32
-	for n := range pl.p.Nodes {
+	for _, n := range nodes {
 		nd := &pl.p.Nodes[n]
-		if !nd.Leave && nd.Status == "ready" && !b.harm(int32(n), none).none() {
-			bad = append(bad, int32(n))
+		if !nd.Leave && nd.Status == "ready" && !b.harm(n, none).none() {
+			bad = append(bad, n)
 		}
 	}
 	if len(bad) == 0 {

@@ -22,10 +22,22 @@ type step struct {
 func (pl *planner) result(steps []step, blocked []snapshot.Blocked) *Result {
 	before, after := pl.metrics(steps)
 	pl.waves(steps)
-	out := &snapshot.Plan{Before: before, OrderFree: true, Moves: []snapshot.Move{}, Pending: pl.explain(), Deferred: []snapshot.Deferral{}, Blocked: []snapshot.Blocked{}}
+	out := pl.write(steps)
+	out.Before, out.Pending = before, pl.explain()
 	if len(blocked) > 0 {
 		out.Blocked = blocked
 	}
+	pl.hold(out, steps)
+	out.After = after
+	proof := pl.bound(out, steps)
+	out.Gap = float64(len(out.Moves)-out.Bound.MinMoves) / float64(max(1, out.Bound.MinMoves))
+	out.Why = pl.summary(out)
+	return &Result{Plan: out, Proof: proof}
+}
+
+// write makes the moves of a plan.
+func (pl *planner) write(steps []step) *snapshot.Plan {
+	out := &snapshot.Plan{OrderFree: true, Moves: make([]snapshot.Move, 0, len(steps)), Pending: []snapshot.Pending{}, Deferred: []snapshot.Deferral{}, Blocked: []snapshot.Blocked{}}
 	for i := range steps {
 		s := &steps[i]
 		m := snapshot.Move{Instance: pl.p.Units[s.u].ID, App: pl.p.Apps[pl.p.Units[s.u].App].Name, From: pl.name(s.from), To: pl.name(s.to),
@@ -38,12 +50,7 @@ func (pl *planner) result(steps []step, blocked []snapshot.Blocked) *Result {
 		out.Moves = append(out.Moves, m)
 		out.Waves = max(out.Waves, s.wave)
 	}
-	pl.hold(out, steps)
-	out.After = after
-	proof := pl.bound(out, steps)
-	out.Gap = float64(len(out.Moves)-out.Bound.MinMoves) / float64(max(1, out.Bound.MinMoves))
-	out.Why = pl.summary(out)
-	return &Result{Plan: out, Proof: proof}
+	return out
 }
 
 func (pl *planner) name(n int32) string {

@@ -148,12 +148,14 @@ func (p *Problem) addApps(s *snapshot.State) error {
 	type rules struct {
 		require, onNodes, prefer string
 	}
-	seen := map[rules]int32{} // apps with the same rules share their sets
+	seen := map[rules]int{} // apps with the same rules share their sets
 	for at := range p.Apps {
 		a := &p.Apps[at]
 		key := rules{strings.Join(a.Spec.Require, "\x00"), strings.Join(a.Spec.OnNodes, "\x00"), fmt.Sprint(a.Spec.Prefer)}
 		if same, ok := seen[key]; ok {
-			a.Allowed, a.Pref = p.Apps[same].Allowed, p.Apps[same].Pref
+			first := &p.Apps[p.sets[same].apps[0]]
+			a.Allowed, a.Pref = first.Allowed, first.Pref
+			p.sets[same].apps = append(p.sets[same].apps, int32(at))
 		} else {
 			a.Allowed = make([]uint64, words)
 			for g := range p.Groups {
@@ -167,7 +169,8 @@ func (p *Problem) addApps(s *snapshot.State) error {
 					a.Pref[g] = points(a.Spec.Prefer, &p.Nodes[p.reps[g]])
 				}
 			}
-			seen[key] = int32(at)
+			seen[key] = len(p.sets)
+			p.sets = append(p.sets, ruleSet{require: require[at], apps: []int32{int32(at)}})
 		}
 		for _, so := range a.Spec.SpreadOver {
 			sp := p.spread(so)
@@ -202,32 +205,37 @@ func (p *Problem) addApps(s *snapshot.State) error {
 
 // groupNodes gives one number to all nodes that no rule tells apart.
 func (p *Problem) groupNodes(named map[string]bool) {
-	groups := map[string]int32{}
-	var b []byte
+	p.groups, p.named = map[string]int32{}, named
 	for i := range p.Nodes {
 		n := &p.Nodes[i]
-		b = b[:0]
-		for _, k := range p.keys {
-			if v, ok := n.Labels[k]; ok {
-				b = strconv.AppendInt(b, int64(len(v)), 10)
-				b = append(b, ':')
-				b = append(b, v...)
-			} else {
-				b = append(b, '-')
-			}
-		}
-		if named[n.ID] {
-			b = append(append(b, '@'), n.ID...)
-		}
-		g, ok := groups[string(b)]
+		g, ok := p.groups[string(p.signature(n))]
 		if !ok {
-			g = int32(len(groups))
-			groups[string(b)] = g
+			g = int32(len(p.groups))
+			p.groups[string(p.scratch)] = g
 			p.reps = append(p.reps, int32(i))
 		}
 		n.Group = g
 	}
-	p.Groups = len(groups)
+	p.Groups = len(p.groups)
+}
+
+// signature is what rules can tell of a node. It is valid until the next one.
+func (p *Problem) signature(n *Node) []byte {
+	b := p.scratch[:0]
+	for _, k := range p.keys {
+		if v, ok := n.Labels[k]; ok {
+			b = strconv.AppendInt(b, int64(len(v)), 10)
+			b = append(b, ':')
+			b = append(b, v...)
+		} else {
+			b = append(b, '-')
+		}
+	}
+	if p.named[n.ID] {
+		b = append(append(b, '@'), n.ID...)
+	}
+	p.scratch = b
+	return b
 }
 
 func (p *Problem) allows(a *App, require []spec.Selector, n *Node) bool {
@@ -401,9 +409,21 @@ func (p *Problem) sortUnits() {
 		}
 		keys[i] = k
 	}
-	slices.SortFunc(keys, func(x, y key) int {
-		return cmp.Or(cmp.Compare(x.app, y.app), strings.Compare(x.stem, y.stem), cmp.Compare(x.slot, y.slot), strings.Compare(p.Units[x.index].ID, p.Units[y.index].ID))
-	})
+	order := func(x, y key) int {
+		return cmp.Or(strings.Compare(x.stem, y.stem), cmp.Compare(x.slot, y.slot), strings.Compare(p.Units[x.index].ID, p.Units[y.index].ID))
+	}
+	if byApp := func(x, y key) int { return cmp.Compare(x.app, y.app) }; !slices.IsSortedFunc(keys, byApp) {
+		slices.SortStableFunc(keys, byApp)
+	}
+	for i := 0; i < len(keys); {
+		j := i
+		for ; j < len(keys) && keys[j].app == keys[i].app; j++ {
+		}
+		if !slices.IsSortedFunc(keys[i:j], order) {
+			slices.SortFunc(keys[i:j], order)
+		}
+		i = j
+	}
 	sorted := make([]Unit, len(p.Units))
 	for i, k := range keys {
 		sorted[i] = p.Units[k.index]

@@ -26,6 +26,16 @@ type Problem struct {
 	appOf   map[string]int32
 	reps    []int32 // a node of each group
 	domains map[string]map[string]int32
+	groups  map[string]int32 // by signature
+	named   map[string]bool  // nodes that some app names
+	scratch []byte
+	sets    []ruleSet
+}
+
+// ruleSet is apps whose own rules and preferences are the same.
+type ruleSet struct {
+	require []spec.Selector
+	apps    []int32
 }
 
 // Node is a node. Weight is its share of the load in thousandths.
