@@ -21,12 +21,12 @@ type Proposal struct {
 // Balance proposes the moves that even out how many instances the nodes have, of the named apps only (none: of all): the least
 // Σ count²/weight that the rules allow, with the fewest moves.
 func Balance(v *projections.Cluster, apps []string) Proposal {
-	return propose(v, engine.Request{Rebalance: true, Apps: apps})
+	return propose(v, engine.Request{Rebalance: true, Voluntary: true, Apps: apps})
 }
 
 // AutoBalance proposes what the policy asks for: nothing while the imbalance is within its threshold, else the fewest moves to half
 // of it.
-func AutoBalance(v *projections.Cluster) Proposal { return propose(v, engine.Request{}) }
+func AutoBalance(v *projections.Cluster) Proposal { return propose(v, engine.Request{Voluntary: true}) }
 
 func propose(v *projections.Cluster, r engine.Request) Proposal {
 	s := live(v)

@@ -17,6 +17,8 @@ type Request struct {
 	Rebalance bool
 	// Apps limits balance to some apps; none means all.
 	Apps []string
+	// Voluntary leaves what has to be to others: what may not stay, stays, and what has no place gets none.
+	Voluntary bool
 	// Labelled names nodes whose labels the request changes: moves that follow from them say so.
 	Labelled []string
 }
@@ -59,6 +61,11 @@ func Compute(p *model.Problem, r Request) *Result { return compute(p, r, false) 
 func compute(p *model.Problem, r Request, trying bool) *Result {
 	stuck := map[int32]bool{}
 	var circles []snapshot.Blocked
+	for u := range p.Units {
+		if n := p.Units[u].Node; r.Voluntary && !p.Units[u].Moving && (n == none || !p.MayStay(p.Units[u].App, n)) {
+			stuck[int32(u)] = true
+		}
+	}
 	for {
 		pl := decide(p, r, stuck)
 		pl.trying = trying
