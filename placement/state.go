@@ -26,6 +26,12 @@ func State(v *projections.Cluster, loads map[string]api.Load, now time.Time) *sn
 		sn.Capacity = snapshot.Amounts{"cpu": snapshot.Amount(n.Facts.CPU), "memory": snapshot.Amount(n.Facts.Memory) * 1000}
 		s.Nodes = append(s.Nodes, sn)
 	}
+	from := map[string]*projections.Migration{} // instance → its last move from one node to another
+	for _, m := range v.Migrations {
+		if m.Status == projections.MigrationCompleted && m.From != "" && m.To != "" && m.From != m.To && (from[m.Instance] == nil || m.EndedAt.After(from[m.Instance].EndedAt)) {
+			from[m.Instance] = m
+		}
+	}
 	for _, a := range v.SortedApps() {
 		sa := snapshot.App{App: a.Spec}
 		if r := a.Spec.Resources; r != (spec.Resources{}) {
@@ -42,7 +48,11 @@ func State(v *projections.Cluster, loads map[string]api.Load, now time.Time) *sn
 				continue
 			}
 			listed[in.ID] = true
-			s.Instances = append(s.Instances, snapshot.Instance{ID: in.ID, App: a.Name, Node: in.Node, Role: in.Role, MovedAt: in.MovedAt.UTC()})
+			si := snapshot.Instance{ID: in.ID, App: a.Name, Node: in.Node, Role: in.Role, MovedAt: in.MovedAt.UTC()}
+			if m := from[in.ID]; m != nil && m.To == in.Node {
+				si.From = m.From
+			}
+			s.Instances = append(s.Instances, si)
 		}
 		for _, m := range a.SortedOpen() {
 			if slices.ContainsFunc(s.InFlight, func(f snapshot.InFlight) bool { return f.Instance == m.Instance }) {

@@ -240,12 +240,12 @@ func (pl *planner) lock() {
 }
 
 // resting says whether a unit moved so lately that nothing voluntary moves it again: within twice the cooldown it does not go back,
-// nor on. What a person asks for is not held by it.
+// nor on. What a person asks for is not held by it, nor what never was anywhere else.
 func (pl *planner) resting(u int32) bool {
 	unit := &pl.p.Units[u]
 	policy := &pl.p.Policy
 	rest := 2 * max(policy.AutoRebalance.CooldownPeriod.D(), policy.Migration.CooldownPeriod.D())
-	return !pl.r.Rebalance && rest > 0 && !unit.MovedAt.IsZero() && unit.MovedAt.Add(rest).After(pl.p.Now)
+	return !pl.r.Rebalance && rest > 0 && unit.From != none && !unit.MovedAt.IsZero() && unit.MovedAt.Add(rest).After(pl.p.Now)
 }
 
 // outcome is what the counting problem said.
