@@ -72,6 +72,10 @@ soak: ## Random scenarios, never the same, and real processes killed, for SOAK (
 model: ## Every order of events of small clusters, with FAULTS (2) on one path
 	$(GO) test -count 1 -timeout 12h -v ./sim -run '^TestModel' -sim.model $(FAULTS) -sim.model-ticks 6 -sim.model-for 30m
 
+.PHONY: rules
+rules: ## Each rule of the protocol: the code without it must fail a test
+	$(GO) run ./cmd/hunt -rules
+
 .PHONY: bugs
 bugs: ## Each planted mistake must be caught by the law that it breaks
 	$(GO) run ./cmd/hunt

@@ -35,6 +35,7 @@ func (c *Checker) form(m events.Message) {
 		c.broke(Form, "%s: %s", m.Err.Subject, m.Err.Reason)
 		if at, err := events.ParseEventSubject(m.Err.Subject); err == nil {
 			c.damaged[at.Aggregate] = true
+			c.noEvent[at.Aggregate] = m.Event.Seq
 		}
 		return
 	}
@@ -49,6 +50,26 @@ func (c *Checker) form(m events.Message) {
 		}
 		i += n
 	}
+}
+
+// behind holds an event against a message before it that was none.
+func (c *Checker) behind(e *events.Event) {
+	if at := c.noEvent[e.Aggregate]; at > 0 {
+		c.broke(Quarantine, "%s is appended to %s, where the message at %d is no event", e.Type, e.Aggregate, at)
+	}
+}
+
+// Acked holds what the answer to a command said: that it has brought something about, at a sequence. The log must have been read up
+// to there.
+func (c *Checker) Acked(command string, seq uint64) []Violation {
+	c.found, c.seq = nil, 0
+	switch o, known := c.commands[hashed(command)]; {
+	case !known:
+		c.broke(Acks, "command %s was acknowledged as stored at %d, and the log does not have it", command, seq)
+	case seq < o.seq:
+		c.broke(Acks, "command %s was acknowledged as stored at %d, it stands at %d", command, seq, o.seq)
+	}
+	return c.found
 }
 
 // chain holds an event against the one before it in its aggregate.

@@ -15,8 +15,9 @@ type Checker struct {
 
 	heads    map[events.Aggregate]head
 	damaged  map[events.Aggregate]bool
-	ids      map[uint64]struct{} // of all events, hashed
-	commands map[uint64]outcome  // by hashed command id
+	noEvent  map[events.Aggregate]uint64 // aggregate → last message that is no event
+	ids      map[uint64]struct{}         // of all events, hashed
+	commands map[uint64]outcome          // by hashed command id
 
 	now   *world          // after the last event
 	then  *world          // after an earlier one: the state that the last admission was decided on
@@ -37,7 +38,7 @@ type Checker struct {
 // New returns a checker of an empty log.
 func New() *Checker {
 	return &Checker{
-		heads: map[events.Aggregate]head{}, damaged: map[events.Aggregate]bool{}, ids: map[uint64]struct{}{}, commands: map[uint64]outcome{},
+		heads: map[events.Aggregate]head{}, damaged: map[events.Aggregate]bool{}, noEvent: map[events.Aggregate]uint64{}, ids: map[uint64]struct{}{}, commands: map[uint64]outcome{},
 		now: newWorld(), then: newWorld(), ended: map[string]uint64{}, done: map[string]effects{}, seen: map[string]uint64{},
 		balance: newRebalances(), orders: map[string]uint64{}, terms: map[string][]*term{}, starts: map[string]time.Time{},
 	}
@@ -62,6 +63,7 @@ func (c *Checker) Event(m events.Message) []Violation {
 		return c.found
 	}
 	e := &m.Event
+	c.behind(e)
 	c.chain(e)
 	if c.damaged[e.Aggregate] {
 		return c.found

@@ -16,6 +16,8 @@ var (
 		"compare-and-append on the aggregate's last sequence"}
 	Causes = &Invariant{2, "causes", "Ids are unique, each cause is an earlier event or something outside the log, and a command has one outcome.",
 		"ids derived from content; the outcome of a command is looked up with the state that it is decided on"}
+	Acks = &Invariant{3, "acks", "What a command was told to have brought about is in the log, where it was told.",
+		"a reply comes after the acknowledgement of the append"}
 	Locks = &Invariant{4, "locks", "At most one migration of a singleton, and of an instance of a pool, is open at a time.",
 		"admissions share one aggregate, and open migrations are the lock"}
 	Endings = &Invariant{5, "endings", "A migration that was admitted ends exactly once, nothing of it follows, and at rest none is open.",
@@ -48,21 +50,23 @@ var (
 		"agents act on open orders only, and fence themselves before their lease runs out"}
 	Form = &Invariant{27, "form", "Each stored message is a well-formed event of bounded size, valid UTF-8 and without control characters.",
 		"one encoder; what comes from outside is cut and escaped before it is stored"}
+	Quarantine = &Invariant{29, "quarantine", "Nothing is appended to an aggregate behind a message that is no event.",
+		"folds quarantine the aggregate, and who decides leaves those alone"}
 	Effects = &Invariant{30, "effects", "Nothing runs that was not ordered to.",
 		"agents start programs for orders and for instances that the log has there"}
 )
 
 // All returns the laws by number.
 func All() []*Invariant {
-	return []*Invariant{Revisions, Causes, Locks, Endings, Steps, Epochs, Activations, Pools, Places, Freezes, Balance, Orders, Facts,
-		Chain, Succession, Alone, Mandates, Form, Effects}
+	return []*Invariant{Revisions, Causes, Acks, Locks, Endings, Steps, Epochs, Activations, Pools, Places, Freezes, Balance, Orders, Facts,
+		Chain, Succession, Alone, Mandates, Form, Quarantine, Effects}
 }
 
 // OfLog returns those of them that the event log alone can break.
 func OfLog() []*Invariant {
 	out := []*Invariant{}
 	for _, i := range All() {
-		if i != Succession && i != Alone && i != Mandates && i != Effects {
+		if i != Succession && i != Alone && i != Mandates && i != Effects && i != Acks {
 			out = append(out, i)
 		}
 	}

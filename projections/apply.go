@@ -17,7 +17,11 @@ func (c *Cluster) Apply(m events.Message) {
 		c.Time = e.Stored
 	}
 	if m.Err != nil {
-		if at, err := events.ParseEventSubject(m.Err.Subject); err == nil {
+		if at, err := events.ParseEventSubject(m.Err.Subject); err == nil && planted.NoQuarantine {
+			head := c.Heads[at.Aggregate]
+			head.Seq = e.Seq
+			c.Heads[at.Aggregate] = head
+		} else if err == nil {
 			c.Quarantined[at.Aggregate] = m.Err.Error()
 		}
 		return

@@ -21,6 +21,9 @@ func (c *Core) Command(ctx context.Context, r *transport.Request, pure func(v *p
 	if err := c.Replica.CatchUp(ctx, r.Meta.MinSeq); err != nil {
 		return api.Ack{}, api.Refuse(api.CodeUnavailable, "%s: %v", c.Name, err)
 	}
+	if planted.AckUnstored && r.Endpoint == api.NodeUncordon {
+		return api.Ack{Seq: c.Replica.Seq() + 1, Changed: true}, nil
+	}
 	var (
 		known projections.Outcome
 		again bool

@@ -3,6 +3,7 @@ package sim
 import (
 	"testing"
 
+	"github.com/go-cluster/go-cluster/invariants"
 	"github.com/go-cluster/go-cluster/invariants/planted"
 )
 
@@ -28,6 +29,14 @@ func TestMadeHistories(t *testing.T) {
 			Run(t, plain("n1", "n2", "n3"), func(c *Cluster) {
 				play(c)
 				quiet(c)
+				if name == "no_quarantine" { // the message that is no event breaks the law of form, and nothing else does any
+					for _, v := range c.violations(true) {
+						if v.Invariant != invariants.Form {
+							t.Errorf("violation %s: %s", v.Name, v)
+						}
+					}
+					return
+				}
 				lawful(t, c, true)
 			})
 		})

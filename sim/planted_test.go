@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/go-cluster/go-cluster/api"
+	"github.com/go-cluster/go-cluster/events"
 	"github.com/go-cluster/go-cluster/invariants/planted"
 	"github.com/go-cluster/go-cluster/projections"
 	"github.com/go-cluster/go-cluster/spec"
@@ -72,7 +73,9 @@ func quiet(c *Cluster) {
 func send[Rep any, Req any](c *Cluster, e api.Endpoint, req Req) {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	_, _ = transport.Call[Req, Rep](ctx, c.NC, c.Subjects, e, req)
+	if rep, err := transport.Call[Req, Rep](ctx, c.NC, c.Subjects, e, req); err == nil {
+		c.told(req, rep)
+	}
 }
 
 func (c *Cluster) move(app, to string) {
@@ -129,8 +132,17 @@ func uncordoned(c *Cluster) {
 
 // made has a history for each mistake that random ones meet seldom.
 var made = map[string]func(*Cluster){
-	"rev_gap":           uncordoned,
-	"chain_cut":         uncordoned,
+	"rev_gap":      uncordoned,
+	"chain_cut":    uncordoned,
+	"ack_unstored": uncordoned,
+	"no_quarantine": func(c *Cluster) {
+		c.Apply(singleton("db"))
+		if _, err := c.JS.Publish(context.Background(), c.Subjects.Event(events.App("db"), "app.spec.applied", ""), []byte("no event")); err != nil {
+			c.T.Fatal(err)
+		}
+		c.For(time.Second)
+		send[api.Ack](c, api.AppRestart, api.AppRequest{Meta: c.Meta(), App: "db"})
+	},
 	"complete_twice":    moved,
 	"epoch_not_written": moved,
 	"early_start":       moved,

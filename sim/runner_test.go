@@ -54,9 +54,10 @@ func order[Rep any, Req any](r *runner, e api.Endpoint, req Req, what string) {
 	r.asking.Go(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 		defer cancel()
-		_, err := transport.Call[Req, Rep](ctx, r.c.NC, r.c.Subjects, e, req)
+		rep, err := transport.Call[Req, Rep](ctx, r.c.NC, r.c.Subjects, e, req)
 		switch code := api.CodeOf(err); {
 		case err == nil:
+			r.c.told(req, rep)
 			r.tell("          %s: done", what)
 		case code == api.CodeInternal || code == api.CodeUnsupported || code == api.CodeInvalid && e != api.AppMove: // what it would move may just have changed
 			r.c.fail(fmt.Errorf("%s: %s: %w", what, code, err))

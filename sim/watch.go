@@ -5,11 +5,13 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"reflect"
 	"sync"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/go-cluster/go-cluster/api"
 	"github.com/go-cluster/go-cluster/events"
 	"github.com/go-cluster/go-cluster/invariants"
 )
@@ -26,6 +28,29 @@ type watch struct {
 	// The rest is guarded by the cluster's lock.
 	seen  []events.Message
 	found []invariants.Violation
+	acked []acked
+}
+
+// acked is what a command was told.
+type acked struct {
+	id  string
+	seq uint64
+}
+
+// told notes the answer to a command, when it says that something was stored.
+func (c *Cluster) told(req, rep any) {
+	meta, ok := reflect.Indirect(reflect.ValueOf(req)).FieldByName("Meta").Interface().(api.Meta)
+	ack, is := rep.(api.Ack)
+	if !is && reflect.ValueOf(rep).Kind() == reflect.Struct {
+		if f := reflect.ValueOf(rep).FieldByName("Ack"); f.IsValid() {
+			ack, is = f.Interface().(api.Ack)
+		}
+	}
+	if ok && is && ack.Changed {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		c.watch.acked = append(c.watch.acked, acked{meta.ID, ack.Seq})
+	}
 }
 
 func watchLog(c *Cluster) *watch {
@@ -132,6 +157,12 @@ func (c *Cluster) violations(settled bool) []invariants.Violation {
 	c.watch.laws.Lock()
 	defer c.watch.laws.Unlock()
 	out := c.broken()
+	c.mu.Lock()
+	told := c.watch.acked
+	c.mu.Unlock()
+	for _, a := range told {
+		out = append(out, c.watch.checker.Acked(a.id, a.seq)...)
+	}
 	out = append(out, c.watch.checker.Journal(c.spans())...)
 	if settled {
 		out = append(out, c.watch.checker.End()...)

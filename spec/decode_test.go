@@ -238,3 +238,19 @@ func FuzzDecodeApps(f *testing.F) {
 		}
 	})
 }
+
+// Whatever a policy file says, it is read and can be judged, or is refused.
+func FuzzDecodePolicy(f *testing.F) {
+	for _, s := range []string{"migration: {max_concurrent: 2, cooldown_period: 5m}", "auto_rebalance: {enabled: true, threshold: 0.2, exclude_apps: [a]}",
+		`{"migration": {"maintenance_windows": [{"start": "02:00", "end": "06:00", "timezone": "Europe/Rome", "days": ["mon"]}], "rate_limit": {"count": 1, "window": "1h"}}}`, "", "a: &a [*a]"} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		p, err := DecodePolicy(data)
+		if err != nil {
+			return
+		}
+		_ = p.Validate()
+		_ = p.WithDefaults()
+	})
+}

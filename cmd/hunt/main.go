@@ -22,6 +22,7 @@ func main() {
 	seeds := flag.Int("seeds", 100, "most random scenarios for one mistake")
 	only := flag.String("only", "", "comma-separated names of mistakes; all by default")
 	limit := flag.Duration("limit", 2*time.Minute, "of one mistake's random scenarios, and of the one made for it")
+	protocol := flag.Bool("rules", false, "instead: run the test of each protocol rule on the code without it; it has to fail")
 	flag.Parse()
 	dir, err := os.MkdirTemp("", "hunt")
 	if err != nil {
@@ -29,6 +30,14 @@ func main() {
 		os.Exit(1)
 	}
 	defer os.RemoveAll(dir)
+	if *protocol {
+		if missed := hold(dir, *only); missed > 0 {
+			fmt.Printf("%d rules are missed by nobody\n", missed)
+			os.RemoveAll(dir)
+			os.Exit(1) //nolint:gocritic // dir is removed above
+		}
+		return
+	}
 	h := hunter{bin: filepath.Join(dir, "sim.test"), seeds: *seeds, limit: *limit}
 	escaped, all := 0, 0
 	fmt.Printf("%-22s %-12s %-6s %-6s %-6s %s\n", "MISTAKE", "LAW", "SEEDS", "MADE", "MODEL", "ALSO REPORTED")

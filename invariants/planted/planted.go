@@ -7,6 +7,7 @@ package planted
 const (
 	RevGap           = name == "rev_gap"           // revisions: the next event of an aggregate skips a revision
 	DuplicateCommand = name == "duplicate_command" // causes: a command that is sent again is carried out again
+	AckUnstored      = name == "ack_unstored"      // acks: an uncordon is acknowledged and not stored
 	SkipCompare      = name == "skip_compare"      // locks: a decision is appended to the newest head, not to the one that it was made on
 	IgnoreLock       = name == "ignore_lock"       // locks: a move is admitted for what is moving already
 	CompleteTwice    = name == "complete_twice"    // endings: an append that succeeded is taken for lost and done again
@@ -29,6 +30,7 @@ const (
 	EarlyStart       = name == "early_start"       // mandates: an agent starts the app when it has written the epoch down
 	StepDownLies     = name == "step_down_lies"    // mandates: an agent reports that it has stepped down and has not
 	RawNewline       = name == "raw_newline"       // form: line feeds are stored unescaped
+	NoQuarantine     = name == "no_quarantine"     // quarantine: a message that is no event is passed over
 	PrepareStarts    = name == "prepare_starts"    // effects: a standby is started when it is only to be prepared
 )
 
@@ -47,6 +49,7 @@ func All() []Mistake {
 	return []Mistake{
 		{"rev_gap", "revisions", "the next event of an aggregate skips a revision"},
 		{"duplicate_command", "causes", "a command that is sent again is carried out again"},
+		{"ack_unstored", "acks", "an uncordon is acknowledged and not stored"},
 		{"skip_compare", "locks", "a decision is appended to the newest head, not to the one that it was made on"},
 		{"ignore_lock", "locks", "a move is admitted for what is moving already"},
 		{"complete_twice", "endings", "an append that succeeded is taken for lost and done again"},
@@ -69,6 +72,7 @@ func All() []Mistake {
 		{"early_start", "mandates", "an agent starts the app when it has written the epoch down"},
 		{"step_down_lies", "mandates", "an agent reports that it has stepped down and has not"},
 		{"raw_newline", "form", "line feeds are stored unescaped"},
+		{"no_quarantine", "quarantine", "a message that is no event is passed over"},
 		{"prepare_starts", "effects", "a standby is started when it is only to be prepared"},
 	}
 }

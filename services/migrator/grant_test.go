@@ -2,6 +2,7 @@ package migrator
 
 import (
 	"testing"
+	"time"
 
 	"github.com/go-cluster/go-cluster/events"
 	"github.com/go-cluster/go-cluster/spec"
@@ -34,6 +35,22 @@ func TestGrantNeedsTheEnd(t *testing.T) {
 				t.Errorf("got %q, want %q", line(*e)+why, c.want)
 			}
 		})
+	}
+}
+
+// TestGrantExceedsWhatNodesHaveSeen: epochs survive what the log has forgotten, as after app remove; a node that joins tells the
+// highest that it has seen.
+func TestGrantExceedsWhatNodesHaveSeen(t *testing.T) {
+	w := newWorld(t)
+	w.join("a", nil)
+	w.incs["b"]++
+	w.nodeEvent("b", &events.NodeJoined{Node: "b", Inc: w.inc("b"), Machine: "machine-b", TTL: spec.Duration(10 * time.Second), Epochs: map[string]uint64{"app": 7},
+		Facts: events.Facts{Address: "addr-b", CPU: 4000, Memory: 1 << 33, Drivers: []string{"process"}}})
+	w.declare(spec.App{Name: "app", Mode: spec.Singleton})
+	w.admit("m1", "app-0", "", "a", events.ReasonManual)
+	w.settle()
+	if e, why := w.report(w.answer(), "a"); why != "" || line(*e) != "granted e8 a -> persist@a" {
+		t.Errorf("got %q", line(*e)+why)
 	}
 }
 

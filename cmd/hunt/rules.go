@@ -1,0 +1,137 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+
+	"github.com/go-json-experiment/json"
+)
+
+// rule is a rule of the protocol and a test that fails without it: from, in the file, is what makes it hold, and to is the code
+// without.
+type rule struct {
+	number         int
+	what           string
+	file, from, to string
+	pkg, test      string
+}
+
+// rules are those that today's features allow. TestRules keeps them true to the code.
+var rules = []rule{
+	{1, "every append carries the aggregate's last sequence", "events/log.go",
+		"jetstream.WithExpectLastSequenceForSubject(head.Seq, filter), ", "", "./events", "TestAppendWithAStaleHead|TestRacingWriters"},
+	{2, "after an unknown outcome the log is read, and our own id is success", "events/log.go",
+		"case readErr == nil && next.ID == e.ID:", "case readErr == nil && next.ID == \"\":", "./events", "TestAppendWhoseAckIsLost"},
+	{3, "nothing is decided before the fold has caught up", "services/loop.go",
+		"if !c.caughtUp.Load() {\n\t\t\tc.catchUp(ctx)", "if false {\n\t\t\tc.catchUp(ctx)", "./services", "TestLoop"},
+	{4, "a command whose time is up is refused", "transport/serve.go",
+		"e.Command && now.After(r.Meta.Expires)", "false && now.After(r.Meta.Expires)", "./transport", "TestCommandsAtTheDoor|TestExpiredButKnown"},
+	{4, "the outcome of a known id is answered, and not made again", "services/command.go",
+		"again && !planted.DuplicateCommand", "false && again && !planted.DuplicateCommand", "./services/planner", "TestCommandIsCarriedOutOnce"},
+	{5, "refusals are stored on the service's own aggregate", "services/command.go",
+		"Aggregate: events.Request(c.Name), Actor: actor", "Aggregate: events.App(c.Name), Actor: actor", "./services/planner", "TestMove|TestApplyIsRefused"},
+	{6, "plans are split below what an event may have", "services/planner/admission.go",
+		"size > maxAdmission && len(data.Moves) > 0", "false && size > maxAdmission", "./services/planner", "TestAdmissionsFit"},
+	{7, "an aggregate with a malformed event is followed and left alone", "projections/apply.go",
+		"if _, bad := c.Quarantined[e.Aggregate]; bad {", "if false {", "./projections", "TestMalformedMessages|TestBrokenChains"},
+	{8, "the next grant exceeds every epoch that a node has seen", "services/migrator/giveup.go",
+		"e = max(e, n.Epochs[a.Name])", "_ = n", "./services/migrator", "TestGrantExceedsWhatNodesHaveSeen"},
+	{9, "what is on its way to a node takes its place there", "placement/usage.go",
+		"planted.ForgetInFlight", "(true || planted.ForgetInFlight)", "./placement", "TestPlanIsSound|TestScenarios"},
+	{10, "a migration is judged again before it starts", "services/migrator/next.go",
+		"if rules := d.judge(d.m); len(rules) > 0 {\n\t\treturn d.stale(rules)\n\t}\n\treturn d.started(", "return d.started(", "./services/migrator", "TestScenarios"},
+	{12, "the loss of an incarnation ends its instances", "projections/apply.go",
+		"\t\t\tn.Status = StatusLost\n\t\t}\n\t\tc.loseIncarnation(e, d)", "\t\t\tn.Status = StatusLost\n\t\t}", "./projections", "TestLostIncarnation"},
+	{13, "a drain is complete with nothing on the node", "services/planner/orders.go",
+		"(len(left) == 0 || planted.DrainEarly) && open == 0", "(true || planted.DrainEarly) && open == 0", "./services/planner", "TestDrain"},
+	{14, "where a migration failed is left alone for a while", "placement/eligible.go",
+		"if !ok || !b.Until.After(now) {", "if true || !ok || b.Until.After(now) {", "./placement", "TestScenarios"},
+	{17, "a migration is cancelled before its commit", "services/migrator/next.go",
+		"case m.Cancel != nil, m.Order == nil:", "case m.Order == nil:", "./services/migrator", "TestScenarios"},
+	{18, "nothing timed is decided without a clock", "services/planner/orders.go",
+		"d.Deadline.IsZero() || !sure || now.Before(d.Deadline)", "d.Deadline.IsZero() || now.Before(d.Deadline)", "./services/planner", "TestNothingTimedWithoutAClock|TestDrain"},
+	{19, "over a closed lease an agent only yields", "agent/lease.go",
+		"if own {\n\t\t\treturn leaseStep{do: leaseYield, inc: l.Inc, n: l.N}\n\t\t}", "if own {\n\t\t\treturn begin(l.N + 1)\n\t\t}", "./agent", "TestNextLeaseStep|TestNeverHeldOverAnother"},
+	{20, "another machine of the same id never takes a held lease", "agent/lease.go",
+		"return leaseStep{do: leaseRefuse, why:", "return leaseStep{do: leaseBegin, why:", "./agent", "TestNextLeaseStep|TestNeverHeldOverAnother"},
+	{21, "a deadline counts from before the renewal was sent", "agent/lease.go",
+		"return t.sent + ttl - margin", "return t.sent + 2*ttl - margin", "./agent", "TestDeadlineIsNeverTooLate"},
+	{21, "a takeover waits for a tenth more than the lease", "services/labeler/silence.go",
+		"return ttl + ttl/10 + epsilon", "return ttl / 2", "./services/labeler", "TestSilence"},
+	{22, "a grant needs the end of exactly the holder before", "services/migrator/giveup.go",
+		"if d.released() || l.Inc == inc {", "if true {", "./services/migrator", "TestGrantNeedsTheEnd"},
+	{23, "silence counts only while our own heartbeats are acknowledged", "services/labeler/silence.go",
+		"!j.s.Beating || j.s.Now-j.s.Acked >= ackFresh", "false", "./services/labeler", "TestSilence"},
+	{23, "when more than half are silent together none is closed", "services/labeler/silence.go",
+		"j.Mass = 2*j.silent > j.total", "j.Mass = false", "./services/labeler", "TestSilence|TestMassSilenceFreezes"},
+	{25, "an order is done once and its result repeated", "agent/assignment.go",
+		"} else if !k.told(o.seq) {", "} else if false {", "./agent", "TestNext"},
+	{26, "a report answers the open order of its node", "services/migrator/report.go",
+		"o == nil || o.Seq != r.OrderSeq && !planted.StaleOrder", "o == nil || planted.StaleOrder", "./services/migrator", "TestScenarios|TestFaults"},
+	{28, "a node refuses every epoch below the highest it has seen", "agent/epochs.go",
+		"case epoch < high:", "case false:", "./agent", "TestEpochsSurviveAndRefuseLower"},
+	{29, "a way back is a new epoch, never the old one", "services/migrator/giveup.go",
+		"\treturn e + 1\n", "\treturn e\n", "./services/migrator", "TestScenarios|TestFaults"},
+	{32, "a member is stopped only after its replacement has been healthy", "services/migrator/next.go",
+		"planted.StopBeforeStart && a.Spec.Mode", "(true || planted.StopBeforeStart) && a.Spec.Mode", "./sim", "TestMadeHistories|TestModel"},
+	{34, "wait-stable waits for what is open", "services/planner/questions.go",
+		"wait(\"migration %s of %s is open\", m.Migration, m.Instance)", "_ = m", "./services/planner", "TestStable"},
+}
+
+// without runs a rule's test on the code without it, and says whether it failed as it should.
+func (r rule) without(dir string) (caught bool, out string, err error) {
+	text, err := os.ReadFile(r.file)
+	if err != nil {
+		return false, "", err
+	}
+	if n := strings.Count(string(text), r.from); n != 1 {
+		return false, "", fmt.Errorf("%s has %q %d times", r.file, r.from, n)
+	}
+	mutant := filepath.Join(dir, "mutant.go")
+	if err := os.WriteFile(mutant, []byte(strings.Replace(string(text), r.from, r.to, 1)), 0o600); err != nil {
+		return false, "", err
+	}
+	path, err := filepath.Abs(r.file)
+	if err != nil {
+		return false, "", err
+	}
+	b, err := json.Marshal(map[string]map[string]string{"Replace": {path: mutant}})
+	if err != nil {
+		return false, "", err
+	}
+	overlay := filepath.Join(dir, "overlay.json")
+	if err := os.WriteFile(overlay, b, 0o600); err != nil {
+		return false, "", err
+	}
+	text, err = exec.Command("go", "test", "-vet=off", "-overlay", overlay, "-run", "^("+r.test+")", "-timeout", "5m", r.pkg).CombinedOutput()
+	out = string(text)
+	if strings.Contains(out, "[build failed]") || strings.Contains(out, "[setup failed]") {
+		return false, out, fmt.Errorf("the code without it does not build")
+	}
+	return err != nil, out, nil
+}
+
+// hold tries every rule and returns how many tests did not mind its absence.
+func hold(dir, only string) (missed int) {
+	fmt.Printf("%-5s %-10s %s\n", "RULE", "WITHOUT IT", "WHAT")
+	for _, r := range rules {
+		if only != "" && only != fmt.Sprint(r.number) {
+			continue
+		}
+		caught, out, err := r.without(dir)
+		switch {
+		case err != nil:
+			fmt.Printf("%-5d %-10s %s: %v\n%s\n", r.number, "?", r.what, err, out)
+			missed++
+		case !caught:
+			fmt.Printf("%-5d %-10s %s\n", r.number, "passes", r.what)
+			missed++
+		default:
+			fmt.Printf("%-5d %-10s %s: %s %s\n", r.number, "fails", r.what, r.pkg, r.test)
+		}
+	}
+	return missed
+}

@@ -1,0 +1,5 @@
+//go:build bug_ack_unstored
+
+package planted
+
+const name = "ack_unstored"
