@@ -35,6 +35,11 @@ type agent struct {
 	hosted  *hosted
 	journal *journal
 
+	// leaving says that the apps are being stopped because the incarnation ends with them: until that is said, the lease says what it
+	// said before. Otherwise what stops here would be taken for failed, and started again here.
+	leaving atomic.Bool
+	shown   api.Lease // what the last lease said of instances; of the keeper alone
+
 	folded      atomic.Uint64 // newest sequence that any worker has folded
 	connections atomic.Uint64 // connections to NATS so far, at least 1
 	kicked      chan struct{} // the lease is to be renewed at once; has room for one
@@ -151,6 +156,7 @@ func (a *agent) run(ctx context.Context) error {
 	})
 	err = a.work(working)
 	if ctx.Err() != nil && a.cfg.StopAppsOnExit {
+		a.leaving.Store(a.cfg.LeaveOnExit)
 		err = errors.Join(err, a.stopApps(holding))
 	}
 	letGo()

@@ -68,8 +68,18 @@ func (k *keeper) leave(ctx context.Context) bool {
 	try, cancel := context.WithTimeout(ctx, k.cfg.Renew)
 	defer cancel()
 	k.fence.auth.lose() // first: nothing is begun under it any more
-	_, err := k.leases.Put(try, k.lease(api.LeaseYielded, k.tenure.inc, k.tenure.n), k.tenure.seq)
-	return err == nil
+	for seq := k.tenure.seq; ; {
+		_, err := k.leases.Put(try, k.lease(api.LeaseYielded, k.tenure.inc, k.tenure.n), seq)
+		if !errors.Is(err, transport.ErrLeaseMoved) {
+			return err == nil
+		}
+		// A renewal was under way when ctx ended: it may have been stored, and nobody waited for the answer.
+		rec, exists, err := k.leases.Get(try, k.cfg.Node)
+		if err != nil || !exists || rec.Seq == seq || rec.Lease.State != api.LeaseHeld || rec.Lease.Inc != k.tenure.inc {
+			return false
+		}
+		seq = rec.Seq
+	}
 }
 
 // acquire returns nil when the lease is held.
@@ -260,12 +270,17 @@ func (k *keeper) lease(state, inc string, n uint64) api.Lease {
 func (a *agent) describe(l *api.Lease) {
 	l.LogSeq = a.folded.Load()
 	l.Load = a.cfg.Load()
+	if a.leaving.Load() {
+		l.LogSeq, l.Instances, l.Fenced = a.shown.LogSeq, a.shown.Instances, a.shown.Fenced
+		return
+	}
 	for _, st := range a.cfg.Driver.List() {
 		l.Instances = append(l.Instances, api.InstanceHealth{
 			ID: st.ID, App: st.App, State: string(st.State), Healthy: st.Healthy, Epoch: st.Epoch, Generation: st.Generation,
 			Restarts: st.Restarts, Detail: shorten(st.Detail), Ports: st.Ports,
 		})
 	}
+	defer func() { a.shown = *l }()
 	l.Fenced = a.ended.All() // last: what is shown above as ended by ourselves is listed
 }
 

@@ -37,6 +37,7 @@ type demo struct {
 	cluster   *demoCluster
 	migrator  *demoMigrator
 	pool      *poolWatch
+	programs  *demoPrograms
 	base      *session
 	interfere func(*demo) error
 	patience  time.Duration // longest wait for something to become so
@@ -58,6 +59,7 @@ var acts = []act{
 	{"Labels: nodes change while apps run", playLabels},
 	{"Nowhere to go: refused, allowed, healed", playNowhere},
 	{"Crashes: an app, and a service in the middle of a move", playCrashes},
+	{"Go programs: an app inside them moves, refuses and hands over", playPrograms},
 	{"The books", playBooks},
 }
 
@@ -128,6 +130,9 @@ func (d *demo) play(outer context.Context) error {
 func (d *demo) leave() {
 	if d.pool != nil {
 		d.pool.stop()
+	}
+	if d.programs != nil {
+		d.programs.stop()
 	}
 	if d.migrator != nil {
 		d.migrator.kill()

@@ -40,6 +40,10 @@ func (b *logBooks) enter(m events.Message) {
 		b.completed++
 	case *events.MigrationFailed:
 		b.end(e.Seq, data.Migration)
+		if data.Code == events.HookVetoed { // the app's own word: it stays where it is
+			b.refused++
+			break
+		}
 		b.failed = append(b.failed, data.Instance+": "+data.Detail)
 	case *events.LeadershipGranted:
 		if e.App == "counter" {
