@@ -38,7 +38,7 @@ func environment(own []string, user map[string]string, a spec.App, vars map[stri
 	env := map[string]string{}
 	for _, kv := range own {
 		key, value, ok := strings.Cut(kv, "=")
-		if ok && !strings.HasPrefix(key, "NATS_") && !strings.HasPrefix(key, "GO_CLUSTER_") {
+		if ok && !agentsOwn(key) {
 			env[key] = value
 		}
 	}
@@ -79,6 +79,12 @@ func environment(own []string, user map[string]string, a spec.App, vars map[stri
 		list = append(list, key+"="+env[key])
 	}
 	return list, nil
+}
+
+// agentsOwn says whether a variable configures the agent itself: an app that runs a client inherits neither its server nor its
+// credentials.
+func agentsOwn(key string) bool {
+	return strings.HasPrefix(key, "NATS_") || key == "GO_CLUSTER" || strings.HasPrefix(key, "GO_CLUSTER_")
 }
 
 // parseEnvFile reads KEY=VALUE lines into env. Values are taken as they stand, quotes and $ included; empty lines and lines that

@@ -20,6 +20,7 @@ import (
 func TestEnvironmentAndItsSecrecy(t *testing.T) {
 	t.Setenv("NATS_PASSWORD", "of the agent")
 	t.Setenv("GO_CLUSTER_TOKEN", "of the agent")
+	t.Setenv("GO_CLUSTER", "that of the agent")
 	t.Setenv("INHERITED", "from the agent")
 	t.Setenv("LAYER", "agent")
 	outside := t.TempDir() // not the driver's
@@ -64,7 +65,7 @@ func TestEnvironmentAndItsSecrecy(t *testing.T) {
 	want["TWO_LINES"] = "a" // the empty line of it is the separator of our list
 	maps.DeleteFunc(got, func(k, _ string) bool {
 		_, ok := want[k]
-		return !ok && k != "NATS_PASSWORD" && k != "GO_CLUSTER_TOKEN"
+		return !ok && k != "NATS_PASSWORD" && k != "GO_CLUSTER_TOKEN" && k != "GO_CLUSTER"
 	})
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Fatal(diff)

@@ -232,7 +232,7 @@ func (s *session) readUpTo(name string, most int64) ([]byte, error) {
 	}
 	b, err := io.ReadAll(io.LimitReader(r, most+1))
 	if err != nil {
-		return nil, fail(exitError, "read %s: %w", name, err)
+		return nil, fail(exitUsage, "%w", err) // names the file, as that of Open does
 	}
 	return b, nil
 }

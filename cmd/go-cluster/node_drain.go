@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/go-cluster/go-cluster/api"
@@ -68,6 +69,9 @@ func (cmd *nodeDrain) Run(s *session) error {
 		}
 		return c.dryRun(cmd.PlanFlags, api.PreviewRequest{Drain: &req}, takes)
 	}
+	if err := c.allKnown(ids); err != nil {
+		return err
+	}
 	since, err := c.cordonAll(ids)
 	if err != nil {
 		return err
@@ -93,6 +97,23 @@ func (cmd *nodeDrain) Run(s *session) error {
 	return c.follow(newProgress(orders...), rep.Seq)
 }
 
+// allKnown makes sure that a name mistyped among several leaves nothing cordoned.
+func (c *client) allKnown(ids []string) error {
+	if len(ids) == 1 {
+		return nil // its cordon says so itself
+	}
+	nodes, err := c.nodes(api.ListRequest{})
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		if !slices.ContainsFunc(nodes, func(n api.NodeView) bool { return n.ID == id }) {
+			return fail(exitNotFound, "nothing is cordoned or drained: no node %s", id).try("go-cluster node list")
+		}
+	}
+	return nil
+}
+
 // cordonAll cordons every node before the first is drained and returns the sequence of the last cordon. At the first error
 // nothing is drained; the nodes before it stay cordoned.
 func (c *client) cordonAll(ids []string) (uint64, error) {
@@ -100,7 +121,7 @@ func (c *client) cordonAll(ids []string) (uint64, error) {
 	for i, id := range ids {
 		ack, err := call[api.NodeRequest, api.Ack](c, api.NodeCordon, api.NodeRequest{Meta: c.command(), Node: id})
 		if err != nil {
-			e := &exit{code: codeOf(err), err: fmt.Errorf("nothing is drained: cordon %s: %w", id, err)}
+			e := &exit{code: codeOf(err), err: fmt.Errorf("nothing is drained: %w", err)}
 			if i > 0 {
 				e.hint = "lift the cordons already made with: go-cluster node uncordon " + strings.Join(ids[:i], " ")
 			}

@@ -36,7 +36,7 @@ func TestDrainCordonsAllNodesFirst(t *testing.T) {
 		return api.NodeView{ID: id, Status: api.NodeReady, Scheduling: api.Schedulable, Labels: map[string]string{"zone": zone}}
 	}
 	p := servePlane(t, "drain", answers{
-		api.NodeList: always[api.ListRequest]([]api.NodeView{node("n3", "a"), node("n2", "a"), node("n4", "b"),
+		api.NodeList: always[api.ListRequest]([]api.NodeView{node("n1", "b"), node("n3", "a"), node("n2", "a"), node("n4", "b"),
 			{ID: "n5", Status: api.NodeHasLeft, Labels: map[string]string{"zone": "a"}}}),
 		api.NodeCordon: answer(func(r api.NodeRequest) (any, error) {
 			did("cordon " + r.Node)
@@ -55,14 +55,20 @@ func TestDrainCordonsAllNodesFirst(t *testing.T) {
 	if want := []string{"cordon n1", "cordon n2", "cordon n3", "drain n1 n2 n3 5m0s"}; !slices.Equal(calls, want) {
 		t.Errorf("calls %q, want %q", calls, want)
 	}
+	calls = nil
+	p.cli("node", "drain", "n1", "nope").want(t, exitNotFound, "", "nothing is cordoned or drained: no node nope")
+	if len(calls) > 0 {
+		t.Errorf("calls %q though a node is unknown", calls)
+	}
 	p.cli("node", "drain", "-l", "zone=nowhere").want(t, exitNotFound, "", "no node matches zone=nowhere")
 }
 
 func TestDrainStopsAtAFailedCordon(t *testing.T) {
 	p := servePlane(t, "cordonfail", answers{
+		api.NodeList: always[api.ListRequest]([]api.NodeView{{ID: "n1"}, {ID: "n2"}}), // n2 has left since
 		api.NodeCordon: answer(func(r api.NodeRequest) (any, error) {
 			if r.Node == "n2" {
-				return nil, api.Refuse(api.CodeNotFound, "no node n2")
+				return nil, api.Refuse(api.CodeNotFound, "cordon n2: no such node")
 			}
 			return api.Ack{Seq: 1, Changed: true}, nil
 		}),
@@ -71,7 +77,7 @@ func TestDrainStopsAtAFailedCordon(t *testing.T) {
 			return api.DrainReply{}, nil
 		}),
 	})
-	p.cli("node", "drain", "n1", "n2").want(t, exitNotFound, "", "error: nothing is drained: cordon n2: no node n2", "go-cluster node uncordon n1")
+	p.cli("node", "drain", "n1", "n2").want(t, exitNotFound, "", "error: nothing is drained: cordon n2: no such node", "go-cluster node uncordon n1")
 }
 
 func TestCordonReportsEveryNode(t *testing.T) {
