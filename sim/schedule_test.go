@@ -34,7 +34,7 @@ func long(seed uint64) bool { return seed%100 == 0 }
 // schedule makes up the scenario of a seed.
 func schedule(seed uint64) scenario {
 	a := &author{Rand: rand.New(rand.NewPCG(seed, 1)), scenario: scenario{name: fmt.Sprint("seed ", seed), nodes: map[string]map[string]string{}}, apps: map[string]*draft{}}
-	nodes, apps, events, end := 2+a.IntN(3), 1+a.IntN(3), 8+a.IntN(14), time.Duration(30+a.IntN(45))*time.Second
+	nodes, apps, events, end := 2+a.IntN(3), 1+a.IntN(3), 6+a.IntN(12), time.Duration(25+a.IntN(40))*time.Second
 	if long(seed) {
 		nodes, apps, events, end = 3+a.IntN(4), 2+a.IntN(4), 150, time.Duration(2+a.IntN(5))*time.Minute
 	}
@@ -43,7 +43,7 @@ func schedule(seed uint64) scenario {
 		a.ids = append(a.ids, id)
 		a.nodes[id] = map[string]string{"zone": one(a, "a", "b"), "tier": one(a, "x", "x", "y")}
 	}
-	a.services = []string{"s1", "s2", "s3"}[:one(a, 1, 1, 2, 3)]
+	a.services = []string{"s1", "s2", "s3"}[:one(a, 1, 1, 1, 2, 2, 3)]
 	a.pace = one(a, 9*time.Second, 9*time.Second, 3*time.Second, time.Second)
 	if !long(seed) {
 		a.pace = max(end/time.Duration(events), time.Second)
