@@ -3,6 +3,7 @@
 GO      ?= go
 FUZZTIME ?= 10s
 SEEDS   ?= 2000
+CASES   ?= 10000
 FROM    ?= 1
 SOAK    ?= 10m
 FAULTS  ?= 2
@@ -79,6 +80,11 @@ rules: ## Each rule of the protocol: the code without it must fail a test
 .PHONY: bugs
 bugs: ## Each planted mistake must be caught by the law that it breaks
 	$(GO) run ./cmd/hunt
+
+.PHONY: properties
+properties: ## CASES (10000) random states for each property of plans; 1000 changes that nothing may oscillate through
+	$(GO) test -count 1 -timeout 2h ./placement/flow -placement.cases $(CASES)
+	$(GO) test -count 1 -timeout 2h -v ./placement/engine -run 'Test' -placement.cases $(CASES) -placement.perturbations 1000
 
 .PHONY: bench
 bench: ## Every benchmark

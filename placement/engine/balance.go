@@ -3,6 +3,7 @@ package engine
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 
@@ -41,14 +42,87 @@ func (pl *planner) balance(free []int32, half float64) {
 		}
 		return
 	}
-	pl.restore(before)
+	// Counting alone does not do. From where it ended, what does not fit is put elsewhere; in a small cluster the way from where
+	// everything is now is tried too, and the better one taken.
+	note, pending := maps.Clone(pl.note), slices.Clone(pl.pending)
+	pl.mend()
+	pl.finish(free, half)
+	is := pl.potential()
+	harms := !pl.clean()
+	if len(pl.p.Units) <= smallProblem || harms {
+		one, moved := *pl, pl.countMoved()
+		at := slices.Clone(pl.b.at)
+		pl.note, pl.pending = note, pending
+		pl.restore(before)
+		pl.finish(free, half)
+		if now := pl.potential(); !harms && (is.less(now) || !now.less(is) && moved < pl.countMoved()) {
+			pl.note, pl.pending, pl.repaired = one.note, one.pending, one.repaired
+			pl.restore(at)
+		}
+	}
+	pl.whyBalance(before)
+}
+
+// clean says whether every unit that moved may be where it is.
+func (pl *planner) clean() bool {
+	for u := range pl.p.Units {
+		if n := pl.b.at[u]; n != none && pl.b.moved(int32(u)) && !pl.p.Units[u].Moving && !pl.b.bears(int32(u), n, atTheEnd) {
+			return false
+		}
+	}
+	return true
+}
+
+const smallProblem = 3000 // units
+
+// finish places what has no place, repairs, and searches for a more even assignment.
+func (pl *planner) finish(free []int32, half float64) {
 	if half == 0 {
-		pl.place(free)
+		pl.place(slices.DeleteFunc(slices.Clone(free), func(u int32) bool { return pl.b.at[u] != none }))
 		pl.repair()
-		before = slices.Clone(pl.b.at)
 	}
 	pl.search()
-	pl.whyBalance(before)
+}
+
+func (pl *planner) countMoved() (count int) {
+	for u := range pl.p.Units {
+		count += bit(pl.b.at[u] != none && pl.b.moved(int32(u)))
+	}
+	return count
+}
+
+// mend takes off each node that cannot hold all that counting sent it what helps most, to the emptiest node that takes it, or home.
+func (pl *planner) mend() {
+	b := pl.b
+	for _, n := range pl.flow.nodes {
+		for h := b.harm(n, none); !h.none(); h = b.harm(n, none) {
+			worst, left := none, h
+			for _, u := range b.units[n] {
+				if b.moved(u) && !b.locked[u] {
+					if without := b.harm(n, u); without.compare(left) < 0 {
+						worst, left = u, without
+					}
+				}
+			}
+			if worst == none {
+				break
+			}
+			home := b.home[worst]
+			b.lift(worst)
+			to := b.shelf.target(worst, orderFree, n)
+			if to == none {
+				to = b.shelf.target(worst, atTheEnd, n)
+			}
+			if to == none && home != none && home != n && pl.p.MayStay(pl.p.Units[worst].App, home) {
+				to = home
+			}
+			if to == none {
+				b.put(worst, n) // repair may make room
+				break
+			}
+			b.put(worst, to)
+		}
+	}
 }
 
 // band returns the loads within half × mean of some others.
@@ -118,7 +192,7 @@ func (pl *planner) sound() bool {
 			}
 		}
 	}
-	return true
+	return pl.clean()
 }
 
 func (pl *planner) restore(at []int32) {

@@ -100,6 +100,7 @@ func decide(p *model.Problem, r Request, stuck map[int32]bool) *planner {
 	}
 	newShelf(pl.b)
 	start := slices.Clone(pl.b.at)
+	pl.repairs = pl.repairBound(pl.bad(pl.all()))
 	if r.Rebalance {
 		pl.balance(free, 0)
 	} else {

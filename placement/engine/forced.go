@@ -227,7 +227,7 @@ func (pl *planner) displace(u int32) bool {
 					if to := b.shelf.target(v, free, int32(n)); to != none {
 						b.put(v, to)
 						pl.repaired = true
-						if _, has := pl.note[v]; !has {
+						if _, has := pl.note[v]; !has && b.home[v] != none {
 							pl.note[v] = note{events.ClassRepair, events.ReasonRebalance, "makes room for " + pl.p.Units[u].ID + " on " + pl.p.Nodes[n].ID}
 						}
 						return true

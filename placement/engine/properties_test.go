@@ -15,7 +15,7 @@ import (
 	"github.com/go-cluster/go-cluster/placement/snapshot"
 )
 
-var cases = flag.Int("placement.cases", 60, "random states for each property of plans")
+var cases = flag.Int("placement.cases", 24, "random states for each property of plans")
 
 var shapes = map[string]shape{
 	"labels":      {nodes: 8, apps: 10, density: 0.35},

@@ -99,27 +99,37 @@ func (b *board) skewed(app int32, rule int, n, without int32) bool {
 
 // repair mends what is there and breaks a rule together, with as few moves as it finds.
 func (pl *planner) repair() {
+	pl.repairAt(pl.all())
+}
+
+// all lists every node.
+func (pl *planner) all() []int32 {
 	all := make([]int32, len(pl.p.Nodes))
 	for n := range all {
 		all[n] = int32(n)
 	}
-	pl.repairAt(all)
+	return all
+}
+
+// bad lists those of some nodes that hold what breaks a rule together.
+func (pl *planner) bad(nodes []int32) (bad []int32) {
+	for _, n := range nodes {
+		nd := &pl.p.Nodes[n]
+		if !nd.Leave && nd.Status == "ready" && !pl.b.harm(n, none).none() {
+			bad = append(bad, n)
+		}
+	}
+	return bad
 }
 
 // repairAt is repair where only some nodes can be amiss.
 func (pl *planner) repairAt(nodes []int32) {
 	b := pl.b
-	var bad []int32
-	for _, n := range nodes {
-		nd := &pl.p.Nodes[n]
-		if !nd.Leave && nd.Status == "ready" && !b.harm(n, none).none() {
-			bad = append(bad, n)
-		}
-	}
+	bad := pl.bad(nodes)
 	if len(bad) == 0 {
 		return
 	}
-	pl.repairs, pl.repaired = pl.repairBound(bad), true
+	pl.repaired = true
 	// A node that is worse off chooses first; what it cannot mend is tried once more when the others are done.
 	slices.SortStableFunc(bad, func(x, y int32) int { return b.harm(y, none).compare(b.harm(x, none)) })
 	for range 2 {

@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-var cases = flag.Int("placement.cases", 2000, "random problems for each oracle")
+var cases = flag.Int("placement.cases", 600, "random problems for each oracle")
 
 // drawInput makes a random counting problem. density is the share of groups that an app may go to.
 func drawInput(r *rand.Rand, nodes, apps, groups int, density float64, weighted, capped, tied bool) *Input {

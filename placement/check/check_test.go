@@ -1,0 +1,104 @@
+package check_test
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/go-cluster/go-cluster/events"
+	"github.com/go-cluster/go-cluster/placement/check"
+	"github.com/go-cluster/go-cluster/placement/engine"
+	"github.com/go-cluster/go-cluster/placement/model"
+	"github.com/go-cluster/go-cluster/placement/snapshot"
+	"github.com/go-cluster/go-cluster/spec"
+)
+
+// uneven is three apps on one of four nodes; the fourth has another label and little room.
+func uneven() *snapshot.State {
+	s := &snapshot.State{Now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)}
+	for _, id := range []string{"n1", "n2", "n3"} {
+		s.Nodes = append(s.Nodes, snapshot.Node{ID: id, Labels: map[string]string{"role": "x"}, Capacity: snapshot.Amounts{"cpu": 3000}})
+	}
+	s.Nodes = append(s.Nodes, snapshot.Node{ID: "n4", Labels: map[string]string{"role": "y"}})
+	for _, name := range []string{"a", "b", "c"} {
+		a := snapshot.App{Resources: snapshot.Amounts{"cpu": 1000}}
+		a.Name, a.Mode, a.Require = name, spec.Singleton, []string{"role=x"}
+		s.Apps = append(s.Apps, a)
+		s.Instances = append(s.Instances, snapshot.Instance{ID: name + "-0", App: name, Node: "n1"})
+	}
+	s.Apps[2].AwayFromApp = []string{"b"}
+	s.Instances[2].Node = "n2"
+	s.Apps = append(s.Apps, snapshot.App{App: spec.App{Name: "d", Mode: spec.Singleton, Require: []string{"role=x"}}})
+	s.Instances = append(s.Instances, snapshot.Instance{ID: "d-0", App: "d", Node: "n1"})
+	return s
+}
+
+func plan(t *testing.T, s *snapshot.State) *engine.Result {
+	t.Helper()
+	p, err := model.Compile(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return engine.Compute(p, engine.Request{Rebalance: true})
+}
+
+// Each thing that can be wrong with a plan is put into a good one, and found.
+func TestCheckBites(t *testing.T) {
+	move := func(instance, from, to string, class events.Class, wave int) snapshot.Move {
+		return snapshot.Move{Instance: instance + "-0", App: instance, From: from, To: to, Class: class, Reason: events.ReasonRebalance, Wave: wave}
+	}
+	for want, moves := range map[string][]snapshot.Move{
+		"labels or on_nodes do not allow": {move("a", "n1", "n4", events.ClassBalance, 1)},
+		"keeps away from":                 {move("b", "n1", "n2", events.ClassBalance, 1)},
+		"the plan says of a on n3":        {move("a", "n3", "n2", events.ClassBalance, 1)},
+		"moves twice":                     {move("a", "n1", "n2", events.ClassBalance, 1), move("a", "n1", "n3", events.ClassBalance, 2)},
+		"stays":                           {move("a", "n1", "n1", events.ClassBalance, 1)},
+		"without class or reason":         {{Instance: "a-0", App: "a", From: "n1", To: "n3", Wave: 1}},
+		"has to leave n1: false":          {move("a", "n1", "n3", events.ClassForced, 1)},
+		"after wave 2":                    {move("a", "n1", "n3", events.ClassBalance, 2), move("b", "n1", "n3", events.ClassBalance, 1)},
+		"no node n9":                      {move("a", "n1", "n9", events.ClassBalance, 1)},
+	} {
+		s := uneven()
+		found := check.Plan(s, &snapshot.Plan{Moves: moves})
+		if !slices.ContainsFunc(found, func(v check.Violation) bool { return strings.Contains(v.String(), want) }) {
+			t.Errorf("%q is not found: %v", want, found)
+		}
+	}
+	s := uneven()
+	s.Nodes[0].Scheduling = "draining"
+	if found := check.Plan(s, &snapshot.Plan{}); len(found) != 3 {
+		t.Errorf("three have to leave and nothing says so: %v", found)
+	}
+	if found := check.Plan(uneven(), &snapshot.Plan{Pending: []snapshot.Pending{{App: "a", Instance: "a-1"}}}); len(found) == 0 {
+		t.Error("it has somewhere to go")
+	}
+}
+
+func TestBoundBites(t *testing.T) {
+	s := uneven()
+	res := plan(t, s)
+	if res.Bound.MinMoves < 1 {
+		t.Fatal("nothing to prove")
+	}
+	if err := check.Bound(s, res.Plan, &res.Proof); err != nil {
+		t.Fatal(err)
+	}
+	more := *res.Plan
+	more.Bound.MinMoves++
+	if check.Bound(s, &more, &res.Proof) == nil {
+		t.Error("one more is believed")
+	}
+	for id := range res.Proof.App {
+		worse := res.Proof
+		worse.App = map[string]int64{}
+		for k, v := range res.Proof.App {
+			worse.App[k] = v
+		}
+		worse.App[id] += 5
+		more.Bound.MinMoves = res.Bound.MinMoves + 1
+		if check.Bound(s, &more, &worse) == nil {
+			t.Errorf("another potential of %s proves more than can be", id)
+		}
+	}
+}
