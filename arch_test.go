@@ -121,6 +121,7 @@ var layers = []layer{
 	{"agent/machine", []string{"api", "events", "spec"}, "it measures and decides nothing"},
 	{"cluster", []string{"agent", "agent/embedded", "agent/machine", "api", "events", "spec", "transport"}, "a program that imports it pays for no service, no server and no CLI"},
 	{"agent/process", []string{"agent", "agent/watchdog", "events", "spec"}, "a driver runs programs and knows nothing of the cluster"},
+	{"agent/vip", []string{"events", "spec"}, "it carries addresses and knows neither apps nor leases"},
 	{"agent/watchdog", nil, "it must live when everything else is broken"},
 	{"examples/*", []string{"cluster"}, "a sample app is an app like those of others: it has no part of ours in it but what is public"},
 	{"cmd/go-cluster", []string{"*"}, "where everything is put together"},

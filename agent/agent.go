@@ -30,6 +30,7 @@ type agent struct {
 	auth    *authority
 	fence   *fence
 	hands   *hands
+	vips    *vips
 	epochs  *epochs
 	ended   *ended
 	hosted  *hosted
@@ -110,10 +111,14 @@ func open(cfg Config) (*agent, error) {
 	if a.hosted, err = openHosted(cfg.Dir); err != nil {
 		return nil, err
 	}
+	if a.vips, a.cfg.Driver, err = newVIPs(cfg); err != nil {
+		return nil, err
+	}
+	cfg = a.cfg
 	// What runs already has its deadline from the agent before, in the hands of the watchdogs; ours can only be later.
 	a.auth = newAuthority(cfg.Clock.Boot, cfg.Clock.Boot()+cfg.TTL-cfg.Margin)
 	a.hands = newHands(cfg.Driver)
-	if w, ok := cfg.Driver.(EpochWatcher); ok {
+	if w, ok := able[EpochWatcher](cfg.Driver); ok {
 		for app, epoch := range a.epochs.All() {
 			w.Seen(app, epoch)
 		}
@@ -146,7 +151,9 @@ func (a *agent) run(ctx context.Context) error {
 	defer letGo()
 	working, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
+	a.vips.ctx = holding
 	var lease errgroup.Group
+	lease.Go(func() error { a.vips.run(); return nil })
 	lease.Go(func() error { a.fence.run(holding); return nil })
 	lease.Go(func() error {
 		k := &keeper{cfg: a.cfg, me: a.me, leases: transport.NewLeases(a.js, a.subjects), fence: a.fence, payload: a.describe, kick: a.kicked, log: a.cfg.Log}
@@ -339,7 +346,7 @@ func (a *agent) nudgeAll() {
 // persist writes an epoch down and tells the driver.
 func (a *agent) persist(app string, epoch uint64) error {
 	err := a.epochs.Persist(app, epoch)
-	if w, ok := a.cfg.Driver.(EpochWatcher); ok && err == nil {
+	if w, ok := able[EpochWatcher](a.cfg.Driver); ok && err == nil {
 		w.Seen(app, epoch)
 	}
 	return err

@@ -150,6 +150,7 @@ type order struct {
 	epoch       uint64 // of persist and activate
 	timeout     time.Duration
 	leader      projections.Leader
+	vip         *spec.VIP // that the instance has at the node it leaves; nil for none
 }
 
 // patience is how long to wait for an instance to get well: a little less than the order gives, so that the report says why it did
@@ -168,6 +169,9 @@ func (a *assignment) orders(inc string) []order {
 			continue
 		}
 		o := order{seq: m.Order.Seq, step: m.Order.Step, migration: m.Migration, instance: m.Instance, timeout: m.Order.Timeout.D(), from: m.From, to: m.To, reason: m.Reason}
+		if in := app.Instances[m.Instance]; in != nil && m.From != "" && in.Node == m.From {
+			o.vip = a.specs[in.SpecRev].VIP
+		}
 		rev, generation := m.SpecRev, m.Generation
 		if in := app.Instances[m.Instance]; in != nil && in.Node == a.node && in.Inc == inc && m.Granted > 0 {
 			rev, generation = in.SpecRev, in.Generation // back at the source it runs what it ran before

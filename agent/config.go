@@ -40,9 +40,11 @@ type Config struct {
 	NC     *nats.Conn
 	Dial   func() (*nats.Conn, error) // a further connection like NC, which its user closes
 	Driver Driver                     // not adopted yet; stays open
-	Clock  Clock
-	Log    *zap.Logger     // nil discards
-	Load   func() api.Load // how busy the machine is; nil: unknown. Called at each renewal, must not block
+	// Addresses carries the VIPs of actives; nil: this agent carries none.
+	Addresses Addresses
+	Clock     Clock
+	Log       *zap.Logger     // nil discards
+	Load      func() api.Load // how busy the machine is; nil: unknown. Called at each renewal, must not block
 
 	BootID string // of this boot of the machine; default the kernel's
 	Host   string // for people: where the agent runs; default the machine's name
@@ -94,6 +96,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.Log == nil {
 		c.Log = zap.NewNop()
+	}
+	if c.Addresses == nil {
+		c.Addresses = NoAddresses("this agent carries no addresses")
 	}
 	if c.Load == nil {
 		c.Load = func() api.Load { return api.Load{} }

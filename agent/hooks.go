@@ -60,7 +60,7 @@ func (w *worker) call(ctx context.Context, in Instance, call HookCall) error {
 	if !has {
 		return nil
 	}
-	hooker, can := w.a.cfg.Driver.(Hooker)
+	hooker, can := able[Hooker](w.a.cfg.Driver)
 	if !can {
 		return &HookError{Code: events.HookBroken, Detail: "this agent cannot call hooks"}
 	}

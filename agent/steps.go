@@ -18,6 +18,8 @@ const (
 	codeNotRunning  = "not_running" // ended meanwhile
 	codeStaleEpoch  = "stale_epoch" // a higher epoch was seen, or this one has ended
 	codeUnknownSpec = "unknown_spec"
+	codeVIP         = "vip"          // the address cannot be carried on this node
+	codeVIPConflict = "vip_conflict" // somebody else has the address
 )
 
 // stepError is a failed step with a code of its own.
@@ -75,6 +77,9 @@ func specKnown(o order) error {
 // stepPrepare makes a standby ready.
 func (w *worker) stepPrepare(ctx context.Context, m mandate, o order) (events.Result, error) {
 	if err := specKnown(o); err != nil {
+		return events.Result{}, err
+	}
+	if err := w.a.vips.free(o.run.App.VIP, o.vip); err != nil {
 		return events.Result{}, err
 	}
 	in := w.equip(o.run)
@@ -135,7 +140,12 @@ func (w *worker) stepStop(ctx context.Context, m mandate, o order) (events.Resul
 
 // stepDown has the active write nothing any more, and keeps it ready where the driver can.
 func (w *worker) stepDown(ctx context.Context, m mandate, o order) (events.Result, error) {
-	demoter, can := w.a.cfg.Driver.(Demoter)
+	if o.to == w.a.cfg.Node { // nothing is prepared where it is restarted in place, and what it cannot have it must not end for
+		if err := w.a.vips.free(o.run.App.VIP, o.vip); err != nil {
+			return events.Result{}, err
+		}
+	}
+	demoter, can := able[Demoter](w.a.cfg.Driver)
 	if !can {
 		return w.stepStop(ctx, m, o)
 	}

@@ -208,7 +208,7 @@ func (w *worker) turn(ctx context.Context) (wait time.Duration, more bool) {
 		w.later(d.instance, w.resume(ctx, m, d))
 	case deedEnd:
 		w.log.Warn("epoch ended: its instance does not run any more", zap.String("instance", d.instance), zap.Uint64("epoch", d.epoch))
-		err = w.a.ended.Add(api.FencedEpoch{App: w.app, Instance: d.instance, Epoch: d.epoch})
+		err = errors.Join(w.a.vips.drop(d.instance), w.a.ended.Add(api.FencedEpoch{App: w.app, Instance: d.instance, Epoch: d.epoch}))
 		w.a.kick()
 	}
 	if err != nil && m.ok() && ctx.Err() == nil {

@@ -124,6 +124,7 @@ type InstanceView struct {
 	Address string         `json:"address"`
 	Ports   map[string]int `json:"ports"`
 	Detail  string         `json:"detail,omitzero"`
+	VIP     string         `json:"vip,omitzero"` // the app's address, while the instance is the active that has it
 }
 
 // States of a migration.

@@ -40,6 +40,7 @@ type cluster struct {
 	t        *testing.T
 	dir      string
 	url      string // of NATS; stays the same when the server is started again
+	lan      *lan   // nil: everything is on this machine's own network
 	procs    []*process
 	nc       *nats.Conn // the watcher's own
 	subjects events.Subjects
@@ -191,7 +192,12 @@ func (c *cluster) connect(url string) {
 	c.t.Helper()
 	c.url = url
 	var err error
-	if c.nc, err = transport.Connect(transport.ConnectOptions{Servers: url, Name: "chaos"}); err != nil {
+	if c.lan != nil {
+		c.nc, err = nats.Connect(url, nats.SetCustomDialer(c.lan.dialer(lanClient)), nats.MaxReconnects(-1))
+	} else {
+		c.nc, err = transport.Connect(transport.ConnectOptions{Servers: url, Name: "chaos"})
+	}
+	if err != nil {
 		c.t.Fatal(err)
 	}
 	var ctx context.Context
@@ -305,7 +311,11 @@ func (c *cluster) cli(args ...string) result {
 	c.t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), 2*limit)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, binary, c.argv(args...)[1:]...)
+	argv := c.argv(args...)
+	if c.lan != nil {
+		argv = c.lan.argv(lanClient, argv...)
+	}
+	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Env = append(os.Environ(), c.mark()...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs

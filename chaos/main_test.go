@@ -135,6 +135,7 @@ func guard(name string) int {
 		fmt.Fprintln(os.Stderr, "chaos:", err)
 		return 1
 	}
+	removeNamespaces(name)
 	if kept, _ := filepath.Glob(filepath.Join(dir, "*", keptMark)); len(kept) > 0 {
 		return 0
 	}
@@ -155,7 +156,7 @@ func serveNATS(args []string) int {
 	if port == 0 {
 		port = -1
 	}
-	s, err := embedded.Start(embedded.Options{StoreDir: args[0], Port: port, MaxStore: 1 << 30})
+	s, err := embedded.Start(embedded.Options{StoreDir: args[0], Host: os.Getenv(natsHostVariable), Port: port, MaxStore: 1 << 30})
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		return 1
@@ -164,7 +165,10 @@ func serveNATS(args []string) int {
 	select {}
 }
 
-const natsReady = "listening on "
+const (
+	natsReady        = "listening on "
+	natsHostVariable = "CHAOS_NATS_HOST" // where the server listens; "" is 127.0.0.1
+)
 
 // dice are of one test: the same seed and name make the same numbers.
 func dice(name string) *rand.Rand {

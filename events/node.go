@@ -1,7 +1,9 @@
 package events
 
 import (
+	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/go-cluster/go-cluster/spec"
 )
@@ -15,9 +17,29 @@ type Facts struct {
 	OS      string     `json:"os,omitzero"`       // GOOS
 	Arch    string     `json:"arch,omitzero"`     // GOARCH
 	Drivers []string   `json:"drivers,omitempty"` // kinds of apps it can run: "process", "embedded"
+	VIP     *VIPFacts  `json:"vip,omitzero"`      // whether it can carry addresses; nil where the agent does not say
 	// Apps are those whose code the program of the agent has, as it declares them; Policy is the policy that it declares, nil for none.
 	Apps   []spec.App   `json:"apps,omitempty"`
 	Policy *spec.Policy `json:"policy,omitzero"`
+}
+
+// VIPFacts says on which interfaces a node can carry addresses that follow an app, or why on none.
+type VIPFacts struct {
+	Interfaces []string `json:"interfaces,omitempty"`
+	Why        string   `json:"why,omitzero"`
+}
+
+// CannotCarry says why a node cannot carry an address on an interface, "" when it can.
+func (f Facts) CannotCarry(iface string) string {
+	switch {
+	case f.VIP == nil:
+		return "its agent carries no addresses"
+	case f.VIP.Why != "":
+		return f.VIP.Why
+	case !slices.Contains(f.VIP.Interfaces, iface):
+		return fmt.Sprintf("no interface %s (has %s)", iface, strings.Join(f.VIP.Interfaces, ", "))
+	}
+	return ""
 }
 
 // Registers says whether the program on the node has the code of an app.

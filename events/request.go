@@ -24,6 +24,7 @@ const (
 	RuleCode      = "code"       // its program does not register the app
 	RuleFailed    = "failed"     // the app failed there a short while ago
 	RulePort      = "port"       // a fixed port is taken by another instance on that host
+	RuleVIP       = "vip"        // cannot carry the app's address
 	RuleExcluded  = "excluded"   // left out by the request
 	RuleFrozen    = "frozen"     // moves are frozen
 	RuleSpecRev   = "spec_rev"   // the app changed since

@@ -31,6 +31,13 @@ var (
 	sampleFacts = Facts{Address: "10.0.1.12", Version: "1.4.0", CPU: 7500, Memory: 32 << 30, OS: "linux", Arch: "amd64", Drivers: []string{"process"}}
 )
 
+// carryingFacts are those of a node that can carry addresses, and of one that says why it cannot.
+func carryingFacts() Facts {
+	f := sampleFacts
+	f.VIP = &VIPFacts{Interfaces: []string{"eth0", "eth1"}, Why: "the agent has no capability NET_ADMIN"}
+	return f
+}
+
 func sampleMove() Move {
 	return Move{Migration: "m-5f1d", App: "convex", Instance: "convex-0", SpecRev: 3, From: "node-1", FromInc: "k7-b3-4", To: "node-2",
 		ToInc: "k9-b1-1", Reason: ReasonDrain, Trigger: TriggerManual, Class: ClassForced, Forced: true, Order: "o-drain-1", DeleteLocal: true,
@@ -142,6 +149,8 @@ func samples() []sample {
 			data: &RequestRefused{Request: "app.move", Code: "refused", Detail: "move convex: node-3 refused: label role=storage missing (has role=compute)", Rejections: sampleRejections}},
 		onNode(&NodeJoined{Node: "node-2", Inc: "k9-b1-1", Machine: "k9", TTL: spec.Duration(10 * time.Second), Facts: declaring}).as("declared"),
 		onNode(&NodeFactsUpdated{Node: "node-2", Facts: declaring}).as("declared"),
+		onNode(&NodeJoined{Node: "node-2", Inc: "k9-b1-1", Machine: "k9", TTL: spec.Duration(10 * time.Second), Facts: carryingFacts()}).as("vip"),
+		onNode(&NodeFactsUpdated{Node: "node-2", Facts: carryingFacts()}).as("vip"),
 		onApp(&HookAnswered{Hook: spec.HookPlacementInvalid, Node: "node-2", About: "130877c455b1d50aee39", TookMS: 30000,
 			Result: &HookResult{Code: HookLate, Detail: "OnPlacementInvalid: it did not return in time (30s)", RetryAfter: spec.Duration(time.Minute)}}),
 		onApp(&MigrationCompleted{Ref: sampleRef, DurationMS: 2150, Step: StepMigrationComplete, Result: hooked}).as("hook"),

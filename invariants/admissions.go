@@ -107,6 +107,9 @@ func (a *app) allows(id string, n *node, bad func(string, ...any)) {
 	if len(a.spec.OnNodes) > 0 && !slices.Contains(a.spec.OnNodes, id) {
 		bad("the app allows %v only", a.spec.OnNodes)
 	}
+	if v := a.spec.VIP; v != nil && (n.facts.VIP == nil || !slices.Contains(n.facts.VIP.Interfaces, v.Interface)) {
+		bad("it cannot carry %s on %s", v.Address, v.Interface)
+	}
 }
 
 func (c *Checker) schedulable(n *node, bad func(string, ...any)) {

@@ -70,7 +70,11 @@ func live(v *projections.Cluster) *snapshot.State {
 		var can []string
 		narrow := false
 		for _, n := range v.SortedNodes() {
-			if !n.Known() || len(d.rules(n)) > 0 {
+			if !n.Known() {
+				continue
+			}
+			if no := d.rules(n); len(no) > 0 {
+				narrow = narrow || slices.ContainsFunc(no, func(r events.Rejection) bool { return r.Code == events.RuleVIP })
 				continue
 			}
 			here := slices.ContainsFunc(a.SortedInstances(), func(in *projections.Instance) bool { return in.Node == n.ID })

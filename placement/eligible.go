@@ -67,6 +67,27 @@ func (d demands) rules(n *projections.Node) []events.Rejection {
 	if only := d.app.Spec.OnNodes; len(only) > 0 && !slices.Contains(only, n.ID) {
 		no(events.RuleOnNodes, "not one of the nodes allowed (%s)", someOf(only))
 	}
+	if v := d.app.Spec.VIP; v != nil {
+		if why := n.Facts.CannotCarry(v.Interface); why != "" {
+			no(events.RuleVIP, "cannot carry %s: %s", v.Address, why)
+		}
+	}
+	return out
+}
+
+// NoCarrier lists why none of the nodes that are there can carry an app's address; nil where one can, and where no node is.
+func NoCarrier(v *projections.Cluster, a spec.App) []events.Rejection {
+	var out []events.Rejection
+	for _, n := range v.SortedNodes() {
+		if n.Status != projections.StatusReady {
+			continue
+		}
+		why := n.Facts.CannotCarry(a.VIP.Interface)
+		if why == "" {
+			return nil
+		}
+		out = append(out, events.Rejection{Node: n.ID, Code: events.RuleVIP, Detail: fmt.Sprintf("cannot carry %s: %s", a.VIP.Address, why)})
+	}
 	return out
 }
 

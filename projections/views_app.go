@@ -134,6 +134,9 @@ func instanceView(c *Cluster, a *App, in *Instance, m *Migration) api.InstanceVi
 			v.Role = api.RoleStandby // no epoch has been granted to it
 		} else if l := a.Leader; l != nil && l.Node == in.Node && l.Inc == in.Inc && !l.Ended {
 			v.Epoch = l.Epoch
+			if a.Spec.VIP != nil && v.State == api.InstanceRunning {
+				v.VIP = a.Spec.VIP.Address
+			}
 		}
 	}
 	return v

@@ -18,7 +18,6 @@ func (a App) Unsupported() []Fault {
 		"with_app":              len(a.WithApp) > 0,
 		"spread_over":           len(a.SpreadOver) > 0,
 		"sqlite":                a.SQLite != "",
-		"vip":                   a.VIP != nil,
 		"pool":                  a.Pool != nil,
 		"ring":                  a.Ring != nil,
 		"migration.min_healthy": a.Migration.MinHealthy != 0,

@@ -34,7 +34,17 @@ func (a App) checkParts(f *faults) {
 		checkDuration(f, field+".timeout", h.Timeout, time.Millisecond, longestWait)
 	}
 	if a.VIP != nil {
-		if _, err := netip.ParsePrefix(a.VIP.Address); err != nil {
+		if a.Mode != Singleton {
+			f.addf("vip", "only a singleton has an address of its own")
+		}
+		if a.OnIsolation == OnIsolationContinue {
+			f.addf("vip", "an address ends with the lease: not with on_isolation: %s", OnIsolationContinue)
+		}
+		if p, err := netip.ParsePrefix(a.VIP.Address); err == nil {
+			if ip := p.Addr(); ip.IsUnspecified() || ip.IsLoopback() || ip.IsMulticast() || ip.Is4In6() || ip.IsLinkLocalUnicast() {
+				f.addf("vip.address", "%s: want an address that one host can have", a.VIP.Address)
+			}
+		} else {
 			f.addf("vip.address", "%swant an address with its prefix length such as 10.0.1.100/24", orMissing(a.VIP.Address))
 		}
 		// 15 is the kernel's limit for an interface's name.

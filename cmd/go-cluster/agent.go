@@ -18,6 +18,7 @@ import (
 	"github.com/go-cluster/go-cluster/agent"
 	"github.com/go-cluster/go-cluster/agent/machine"
 	"github.com/go-cluster/go-cluster/agent/process"
+	"github.com/go-cluster/go-cluster/agent/vip"
 	"github.com/go-cluster/go-cluster/spec"
 	"github.com/go-cluster/go-cluster/transport"
 )
@@ -100,6 +101,8 @@ func (cmd *agentCommand) Run(s *session) error {
 	if err != nil {
 		return err
 	}
+	addresses := vip.Facts()
+	facts.VIP = &addresses
 	log := cmd.logger(s.err)
 	defer func() { _ = log.Sync() }()
 
@@ -139,7 +142,7 @@ func (cmd *agentCommand) Run(s *session) error {
 	}
 	err = agent.Run(s.ctx, agent.Config{
 		Cluster: cluster, Node: cmd.Node, Dir: dir, Labels: labels, Address: address, Facts: facts, Version: thisBuild().Version,
-		NATSURL: at.servers, TTL: cmd.LeaseTTL, NC: at.nc, Dial: at.dial, Driver: driver, Log: log, Load: new(machine.Load).Now,
+		NATSURL: at.servers, TTL: cmd.LeaseTTL, NC: at.nc, Dial: at.dial, Driver: driver, Addresses: vip.Carrier{}, Log: log, Load: new(machine.Load).Now,
 	})
 	return ended(s.ctx, "node "+cmd.Node, err)
 }

@@ -67,6 +67,9 @@ func (s *session) appTable(a api.AppDetail) {
 	for _, rule := range rulesOf(a.Spec) {
 		fmt.Fprintf(s.out, "  %s\n", s.style.faint(rule))
 	}
+	if a.Spec.VIP != nil {
+		fmt.Fprintf(s.out, "  %s\n", s.style.faint(vipLine(a)))
+	}
 	for _, d := range a.Declared {
 		word := "declared by the programs on " + strings.Join(d.Nodes, ", ")
 		switch {
@@ -85,6 +88,16 @@ func (s *session) appTable(a api.AppDetail) {
 	}
 	fmt.Fprintf(s.out, "\n%s %s\n", s.style.warn("pending:"), a.Why)
 	s.rejections(s.out, "  ", a.Pending)
+}
+
+// vipLine says where the app's address is.
+func vipLine(a api.AppDetail) string {
+	for _, i := range a.Instances {
+		if i.VIP != "" {
+			return fmt.Sprintf("vip %s on %s (%s)", i.VIP, i.Node, a.Spec.VIP.Interface)
+		}
+	}
+	return fmt.Sprintf("vip %s nowhere (%s)", a.Spec.VIP.Address, a.Spec.VIP.Interface)
 }
 
 // rulesOf says where an app wants to run, one rule a line.

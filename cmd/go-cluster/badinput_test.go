@@ -311,7 +311,7 @@ func (s *strangers) wrongContent(t *testing.T) {
 		`"name":"x","mode":"singleton","on_invalid":"cry"` + process:                                                     "on_invalid",
 		`"name":"x","mode":"singleton","labels":{"a":"@"}` + process:                                                     "labels",
 		`"name":"x","mode":"ring"` + process:                                                                             "partitions",
-		`"name":"x","mode":"singleton","vip":{"address":"10.0.0.1/24","interface":"eth0"}` + process:                     "vip",
+		`"name":"x","mode":"singleton","vip":{"address":"127.0.0.1/8","interface":"eth0"}` + process:                     "vip",
 		`"name":"x","mode":"singleton","labels":{"a":"` + strings.Repeat(`b","a`, 3) + `":"c"}` + process:                "a",
 		`"name":"x","mode":"singleton","process":{"command":["sleep","` + strings.Repeat("9", 70<<10) + `"]}`:            "bytes",
 		`"name":"x","mode":"singleton","process":{"command":["a"],"secret_env":{"A":"relative"}}`:                        "secret_env",

@@ -14,6 +14,7 @@ import (
 	"github.com/go-cluster/go-cluster/agent"
 	"github.com/go-cluster/go-cluster/agent/machine"
 	"github.com/go-cluster/go-cluster/agent/process"
+	"github.com/go-cluster/go-cluster/events"
 )
 
 // devNodes are the agents of a dev cluster. Each has its own directory and connection, as if it were another machine.
@@ -30,12 +31,14 @@ func (cmd *devCommand) openNodes(cluster string, home *devHome, at *devLink, log
 	if err != nil {
 		return nil, err
 	}
+	const noVIP = "go-cluster dev carries no addresses: all of its nodes are one machine"
+	facts.VIP = &events.VIPFacts{Why: noVIP}
 	load := new(machine.Load)
 	for i := range cmd.Nodes {
 		id := fmt.Sprintf("node-%d", i+1)
 		cfg := agent.Config{
 			Cluster: cluster, Node: id, Dir: home.node(id), Address: "127.0.0.1", Facts: facts, Version: facts.Version,
-			NATSURL: at.servers, TTL: cmd.LeaseTTL, Dial: at.dial, Log: log, Load: load.Now, StopAppsOnExit: true,
+			NATSURL: at.servers, TTL: cmd.LeaseTTL, Dial: at.dial, Log: log, Load: load.Now, StopAppsOnExit: true, Addresses: agent.NoAddresses(noVIP),
 		}
 		if err := nodes.open(&cfg, home, at, log); err != nil {
 			nodes.close()

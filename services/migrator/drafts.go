@@ -170,7 +170,7 @@ func (d *decision) stale(rules []events.Rejection) (*events.Draft, time.Time) {
 func (d *decision) refusedBy(rules []events.Rejection) string {
 	for _, r := range rules {
 		switch r.Code {
-		case events.RuleLabel, events.RuleOnNodes, events.RuleAwayFrom, events.RuleCPU, events.RuleMemory, events.RuleOccupied, events.RuleDriver, events.RulePort:
+		case events.RuleLabel, events.RuleOnNodes, events.RuleAwayFrom, events.RuleCPU, events.RuleMemory, events.RuleOccupied, events.RuleDriver, events.RulePort, events.RuleVIP:
 		default:
 			return ""
 		}

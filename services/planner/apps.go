@@ -3,6 +3,7 @@ package planner
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"slices"
 	"strings"
 
@@ -10,6 +11,7 @@ import (
 
 	"github.com/go-cluster/go-cluster/api"
 	"github.com/go-cluster/go-cluster/events"
+	"github.com/go-cluster/go-cluster/placement"
 	"github.com/go-cluster/go-cluster/projections"
 	"github.com/go-cluster/go-cluster/spec"
 	"github.com/go-cluster/go-cluster/transport"
@@ -70,6 +72,16 @@ func declarable(a spec.App) (spec.App, *api.Error) {
 
 // applied decides what a declaration stores: nothing where the app is declared so already.
 func applied(v *projections.Cluster, want spec.App) (*events.Draft, error) {
+	if want.VIP != nil {
+		if no := placement.NoCarrier(v, want); len(no) > 0 {
+			e := api.Refuse(api.CodeRefused, "apply %s: no node can carry its address %s on %s", want.Name, want.VIP.Address, want.VIP.Interface)
+			e.Rejections = no
+			return nil, e
+		}
+		if other := sharesVIP(v, want); other != "" {
+			return nil, api.Refuse(api.CodeRefused, "apply %s: its address %s is that of %s", want.Name, want.VIP.Address, other)
+		}
+	}
 	if by := declaredBy(v, want.Name); len(by) > 0 {
 		return nil, api.Refuse(api.CodeDeclared, "apply %s: the programs on %s declare it: its spec is part of them; use another name", want.Name, strings.Join(by, ", "))
 	}
@@ -89,6 +101,21 @@ func applied(v *projections.Cluster, want spec.App) (*events.Draft, error) {
 		}
 	}
 	return &events.Draft{Aggregate: events.App(want.Name), App: want.Name, Data: data}, nil
+}
+
+// sharesVIP names another app with the same address, "" for none.
+func sharesVIP(v *projections.Cluster, want spec.App) string {
+	for _, a := range v.SortedApps() {
+		if a.Name == want.Name || a.Removed && !a.Exists() || a.Spec.VIP == nil {
+			continue
+		}
+		x, errX := netip.ParsePrefix(a.Spec.VIP.Address)
+		y, errY := netip.ParsePrefix(want.VIP.Address)
+		if errX == nil && errY == nil && x.Addr() == y.Addr() {
+			return a.Name
+		}
+	}
+	return ""
 }
 
 // warnings tells what an operator should know of a valid spec.

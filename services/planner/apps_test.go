@@ -73,10 +73,13 @@ func TestApplyIsRefused(t *testing.T) {
 		}
 		same(t, "field of an invalid spec", ask(spec.App{Name: "x", Mode: spec.Singleton}, api.CodeInvalid, "process.command").Field, "spec")
 		ask(spec.App{Name: "No Name", Mode: spec.Singleton, Process: &spec.Process{Command: []string{"x"}}}, api.CodeInvalid, "name")
+		stay := singleton("stay")
+		stay.Standbys = 1
+		same(t, "field of an unsupported spec", ask(stay, api.CodeUnsupported, "standbys").Field, "standbys")
+		same(t, "refusals of what can never be stored", stored[events.RequestRefused](w), 1)
 		vip := singleton("vip")
 		vip.VIP = &spec.VIP{Address: "10.0.0.9/24", Interface: "eth0"}
-		same(t, "field of an unsupported spec", ask(vip, api.CodeUnsupported, "vip").Field, "vip")
-		same(t, "refusals of what can never be stored", stored[events.RequestRefused](w), 1)
+		ask(vip, api.CodeRefused, "no node can carry its address 10.0.0.9/24 on eth0")
 	})
 }
 

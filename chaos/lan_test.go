@@ -1,0 +1,220 @@
+//go:build linux
+
+package chaos
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+)
+
+// Hosts of a lan besides the nodes.
+const (
+	lanNATS   = "nats" // the server and the services
+	lanClient = "client"
+	lanSwitch = "switch"
+)
+
+// lan is a network of hosts: a network namespace each, with one interface eth0 on a bridge that is in one of its own.
+type lan struct {
+	t     *testing.T
+	hosts []string
+	ns    map[string]netns.NsHandle
+	links map[string]*netlink.Handle
+}
+
+// newLAN makes the network, or skips the test where that cannot be done, which in CI is a failure.
+func newLAN(t *testing.T, nodes ...string) *lan {
+	t.Helper()
+	lacking := func(what string) {
+		if os.Getenv("CI") == "true" {
+			t.Fatal("hosts with networks of their own need " + what)
+		}
+		t.Skip("hosts with networks of their own need " + what)
+	}
+	if os.Geteuid() != 0 {
+		lacking("root")
+	}
+	for tool, pkg := range map[string]string{"ip": "iproute2", "nft": "nftables"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			lacking("package " + pkg)
+		}
+	}
+	l := &lan{t: t, hosts: append([]string{lanNATS, lanClient}, nodes...), ns: map[string]netns.NsHandle{}, links: map[string]*netlink.Handle{}}
+	t.Cleanup(func() {
+		for _, h := range l.links {
+			h.Close()
+		}
+		for _, h := range l.ns {
+			_ = h.Close()
+		}
+		removeNamespaces(filepath.Base(root))
+	})
+	l.run("ip", "netns", "add", namespace(lanSwitch))
+	l.on(lanSwitch, "ip", "link", "add", "br0", "type", "bridge")
+	l.on(lanSwitch, "ip", "link", "set", "br0", "up")
+	for i, h := range l.hosts {
+		l.run("ip", "netns", "add", namespace(h))
+		l.on(lanSwitch, "ip", "link", "add", fmt.Sprint("port", i), "type", "veth", "peer", "name", "eth0", "netns", namespace(h))
+		l.on(lanSwitch, "ip", "link", "set", fmt.Sprint("port", i), "master", "br0", "up")
+		l.on(h, "ip", "link", "set", "lo", "up")
+		l.on(h, "ip", "addr", "add", l.address(h)+"/24", "dev", "eth0")
+		l.on(h, "ip", "addr", "add", fmt.Sprintf("fd77::%d/64", i+1), "dev", "eth0", "nodad")
+		l.on(h, "ip", "link", "set", "eth0", "up")
+		var err error
+		if l.ns[h], err = netns.GetFromName(namespace(h)); err == nil {
+			l.links[h], err = netlink.NewHandleAt(l.ns[h])
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	until(t, "link-local addresses are settled", limit, func() bool { // they are looked for in use for a second or two
+		for _, h := range l.hosts {
+			if out, err := exec.Command("ip", "-n", namespace(h), "-6", "addr", "show", "tentative").Output(); err != nil || len(out) > 0 {
+				return false
+			}
+		}
+		return true
+	})
+	return l
+}
+
+// namespace is marked as one of ours by the name of the directory of everything.
+func namespace(host string) string { return filepath.Base(root) + "-" + host }
+
+func removeNamespaces(prefix string) {
+	all, _ := filepath.Glob("/run/netns/" + prefix + "-*")
+	for _, ns := range all {
+		_ = exec.Command("ip", "netns", "del", filepath.Base(ns)).Run()
+	}
+}
+
+func (l *lan) address(host string) string {
+	for i, h := range l.hosts {
+		if h == host {
+			return fmt.Sprintf("10.77.0.%d", i+1)
+		}
+	}
+	l.t.Fatalf("no host %s", host)
+	return ""
+}
+
+// argv is a command line on a host. The process that it starts is the command itself.
+func (l *lan) argv(host string, argv ...string) []string {
+	return append([]string{"ip", "netns", "exec", namespace(host)}, argv...)
+}
+
+func (l *lan) on(host string, argv ...string) {
+	l.t.Helper()
+	l.run(l.argv(host, argv...)...)
+}
+
+func (l *lan) run(argv ...string) {
+	l.t.Helper()
+	if out, err := exec.Command(argv[0], argv[1:]...).CombinedOutput(); err != nil {
+		l.t.Fatalf("%s: %v\n%s", strings.Join(argv, " "), err, out)
+	}
+}
+
+// filter replaces what a host drops. A rule is a chain (input, output) and what nft takes after it.
+func (l *lan) filter(host string, rules ...[2]string) {
+	l.t.Helper()
+	var b strings.Builder
+	b.WriteString("table inet chaos\ndelete table inet chaos\ntable inet chaos {\n")
+	for _, chain := range []string{"input", "output"} {
+		fmt.Fprintf(&b, "chain %s { type filter hook %s priority 0;\n", chain, chain)
+		for _, r := range rules {
+			if r[0] == chain {
+				fmt.Fprintln(&b, r[1])
+			}
+		}
+		b.WriteString("}\n")
+	}
+	b.WriteString("}\n")
+	cmd := exec.Command("ip", "netns", "exec", namespace(host), "nft", "-f", "-")
+	cmd.Stdin = strings.NewReader(b.String())
+	if out, err := cmd.CombinedOutput(); err != nil {
+		l.t.Fatalf("nft on %s: %v\n%s%s", host, err, b.String(), out)
+	}
+}
+
+// deaf and mute drop what a host gets from others and what it sends them.
+func (l *lan) deaf(from ...string) (rules [][2]string) {
+	for _, h := range from {
+		rules = append(rules, [2]string{"input", "ip saddr " + l.address(h) + " drop"})
+	}
+	return rules
+}
+
+func (l *lan) mute(to ...string) (rules [][2]string) {
+	for _, h := range to {
+		rules = append(rules, [2]string{"output", "ip daddr " + l.address(h) + " drop"})
+	}
+	return rules
+}
+
+func (l *lan) cut(from ...string) [][2]string { return append(l.deaf(from...), l.mute(from...)...) }
+
+// lossy drops a part of all packets.
+func lossy(percent int) [][2]string {
+	rule := fmt.Sprintf("meta l4proto tcp numgen random mod 100 < %d drop", percent)
+	return [][2]string{{"input", rule}, {"output", rule}}
+}
+
+// holds says whether a host has an address now.
+func (l *lan) holds(host string, ip netip.Addr) bool {
+	eth0, err := l.links[host].LinkByName("eth0")
+	if err != nil {
+		l.t.Errorf("%s: %v", host, err)
+		return false
+	}
+	all, err := l.links[host].AddrList(eth0, netlink.FAMILY_ALL)
+	if err != nil {
+		return false // interrupted by a change: the next look is another one
+	}
+	for _, a := range all {
+		if got, ok := netip.AddrFromSlice(a.IP); ok && got.Unmap() == ip {
+			return true
+		}
+	}
+	return false
+}
+
+// dialer connects as a process on a host does.
+func (l *lan) dialer(host string) lanDialer { return lanDialer{l.ns[host]} }
+
+type lanDialer struct{ ns netns.NsHandle }
+
+// Dial implements nats.CustomDialer.
+func (d lanDialer) Dial(network, address string) (net.Conn, error) {
+	type result struct {
+		conn net.Conn
+		err  error
+	}
+	done := make(chan result, 1)
+	go func() { // its thread is in another network from here on, and ends with it
+		runtime.LockOSThread()
+		if err := netns.Set(d.ns); err != nil {
+			done <- result{nil, err}
+			return
+		}
+		ctx, cancel := context.WithTimeout(context.Background(), 500*time.Millisecond)
+		defer cancel()
+		c, err := (&net.Dialer{}).DialContext(ctx, network, address)
+		done <- result{c, err}
+	}()
+	r := <-done
+	return r.conn, r.err
+}
