@@ -1,6 +1,8 @@
 package projections
 
 import (
+	"cmp"
+
 	"github.com/go-cluster/go-cluster/events"
 	"github.com/go-cluster/go-cluster/spec"
 )
@@ -17,7 +19,7 @@ func (c *Cluster) applyCluster(e *events.Event) {
 			c.PolicySet = causeOf(e)
 		}
 	case *events.MovesFrozen:
-		c.Frozen[d.Source] = d.Why
+		c.Frozen[d.Source] = cmp.Or(d.Why, "no reason given") // it stands in sentences
 	case *events.MovesUnfrozen:
 		delete(c.Frozen, d.Source)
 	case *events.EvacuationStarted:

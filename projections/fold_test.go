@@ -369,3 +369,11 @@ func TestUnknownTypesAreSkipped(t *testing.T) {
 		t.Errorf("quarantined %v, node %+v, head %+v", c.Quarantined, c.Nodes["n1"], c.Head(a))
 	}
 }
+
+func TestAFreezeWithoutAReasonSaysSo(t *testing.T) {
+	b := newBook()
+	c := fold([]events.Message{b.write(t, events.Cluster("test"), "1", &events.MovesFrozen{Source: events.FreezeOperator})})
+	if got := c.Frozen[events.FreezeOperator]; got != "no reason given" {
+		t.Errorf("frozen: %q", got)
+	}
+}
