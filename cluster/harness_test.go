@@ -248,3 +248,8 @@ func (w *world) idle(what string, is func() bool) {
 func joinedTo(joined chan<- struct{}) func(*agent.Config) {
 	return func(c *agent.Config) { c.OnJoin = func() { joined <- struct{}{} } }
 }
+
+// natsserverOptions are those of a server in real time.
+func natsserverOptions(t *testing.T) natsserver.Options {
+	return natsserver.Options{StoreDir: filepath.Join(t.TempDir(), "nats"), Port: -1}
+}

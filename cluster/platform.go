@@ -39,8 +39,9 @@ type Platform struct {
 	limit       time.Duration // of a function of an app
 	log         *slog.Logger
 
-	dial func(name string) (*nats.Conn, error)
-	tune func(*agent.Config) // by tests: clocks and the like
+	dial    func(name string) (*nats.Conn, error)
+	tune    func(*agent.Config) // by tests: clocks and the like
+	serving func(addr string)   // told where probes answer; may be nil
 
 	seen atomic.Uint64 // sequence of the newest event that a call has heard of
 

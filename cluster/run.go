@@ -172,6 +172,9 @@ func (p *Platform) serve(ctx context.Context, cfg *agent.Config) error {
 			return err
 		}
 		p.log.Info("probes", "address", "http://"+at)
+		if p.serving != nil {
+			p.serving(at)
+		}
 	}
 	return nil
 }
