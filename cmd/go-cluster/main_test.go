@@ -31,6 +31,8 @@ func TestMain(m *testing.M) {
 	for _, name := range []string{"NATS_URL", "NATS_CONTEXT", "NATS_CREDS", "GO_CLUSTER", "COMP_LINE"} {
 		_ = os.Unsetenv(name)
 	}
+	// A program built with the race detector stays a second at its end to let reports out; these tests run hundreds.
+	_ = os.Setenv("GORACE", "atexit_sleep_ms=10 "+os.Getenv("GORACE"))
 	_ = os.Setenv("XDG_CONFIG_HOME", filepath.Join(dir, "config"))
 	server, err = embedded.Start(embedded.Options{StoreDir: filepath.Join(dir, "nats"), Port: -1})
 	if err != nil {

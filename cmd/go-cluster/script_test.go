@@ -56,6 +56,7 @@ func TestScripts(t *testing.T) {
 		Setup: func(env *testscript.Env) error {
 			env.Setenv("PATH", bin+string(filepath.ListSeparator)+env.Getenv("PATH"))
 			env.Setenv("NATS_URL", "nats://127.0.0.1:1") // of nobody, until dev says which
+			env.Setenv("GORACE", os.Getenv("GORACE"))
 			env.Values[sessionKey{}] = new(scriptSession)
 			return nil
 		},
