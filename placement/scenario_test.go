@@ -24,12 +24,12 @@ var update = flag.Bool("update", false, "write the scenarios' results; commit th
 
 // TestScenarios plays testdata/*.txt. A block is commands, a line of four dashes, and what the last command prints:
 //
-//	node n1 role=a zone=b cpu=4 mem=8Gi   a node joins, with labels and capacity
+//	node n1 role=a zone=b cpu=4 mem=8Gi   a node joins, with labels and capacity; vip=eth0,eth1: carries addresses there
 //	label n1 role=c                       its labels become exactly these
 //	cordon n1 · uncordon n1 · drain n1 · suspect n1 · lost n1
 //	evacuate zone=a
 //	load n1 0.9
-//	app NAME singleton|replicas=N key=value…   applied; keys: require prefer on_nodes away cpu mem port on_invalid on_isolation
+//	app NAME singleton|replicas=N key=value…   applied; keys: require prefer on_nodes away cpu mem port vip on_invalid on_isolation
 //	                                           (commas separate several), generation=roll changes the process
 //	remove NAME · restart NAME
 //	run NAME-0 n1                         placed there, running
@@ -132,6 +132,8 @@ func (s *scene) do(f []string) error {
 				}
 			case "host":
 				facts.Address = val
+			case "vip":
+				facts.VIP = &events.VIPFacts{Interfaces: strings.Split(val, ",")}
 			default:
 				labels[k] = val
 			}
@@ -269,6 +271,9 @@ func (s *scene) app(name, mode string, keys []string) error {
 				return err
 			}
 			a.Ports = map[string]int{"http": p}
+		case "vip":
+			address, iface, _ := strings.Cut(val, "@")
+			a.VIP = &spec.VIP{Address: address, Interface: iface}
 		case "on_invalid":
 			a.OnInvalid = val
 		case "on_isolation":
