@@ -31,28 +31,30 @@ var (
 	NodeList     = Endpoint{"node", "list", events.Labeler, false}
 	NodeShow     = Endpoint{"node", "show", events.Labeler, false}
 
-	NodeDrain       = Endpoint{"node", "drain", events.Planner, true}
-	NodeDrainCancel = Endpoint{"node", "undrain", events.Planner, true}
-	NodeStable      = Endpoint{"node", "stable", events.Planner, false}
-	AppApply        = Endpoint{"app", "apply", events.Planner, true}
-	AppRemove       = Endpoint{"app", "remove", events.Planner, true}
-	AppRestart      = Endpoint{"app", "restart", events.Planner, true}
-	AppMove         = Endpoint{"app", "move", events.Planner, true}
-	AppEvacuate     = Endpoint{"app", "evacuate", events.Planner, true}
-	AppPlacement    = Endpoint{"app", "placement", events.Planner, true}
-	AppHook         = Endpoint{"app", "hook", events.Planner, true}
-	AppList         = Endpoint{"app", "list", events.Planner, false}
-	AppShow         = Endpoint{"app", "show", events.Planner, false}
-	PlanPreview     = Endpoint{"plan", "preview", events.Planner, false}
-	OrderStatus     = Endpoint{"order", "status", events.Planner, false}
-	StateShow       = Endpoint{"state", "show", events.Planner, false}
-	MigrationList   = Endpoint{"migration", "list", events.Planner, false}
-	MigrationShow   = Endpoint{"migration", "show", events.Planner, false}
-	MigrationCancel = Endpoint{"migration", "cancel", events.Planner, true}
-	PolicyShow      = Endpoint{"policy", "show", events.Planner, false}
-	PolicySet       = Endpoint{"policy", "set", events.Planner, true}
-	MovesFreeze     = Endpoint{"moves", "freeze", events.Planner, true}
-	MovesUnfreeze   = Endpoint{"moves", "unfreeze", events.Planner, true}
+	NodeDrain        = Endpoint{"node", "drain", events.Planner, true}
+	NodeDrainCancel  = Endpoint{"node", "undrain", events.Planner, true}
+	NodeStable       = Endpoint{"node", "stable", events.Planner, false}
+	AppApply         = Endpoint{"app", "apply", events.Planner, true}
+	AppRemove        = Endpoint{"app", "remove", events.Planner, true}
+	AppRestart       = Endpoint{"app", "restart", events.Planner, true}
+	AppMove          = Endpoint{"app", "move", events.Planner, true}
+	AppEvacuate      = Endpoint{"app", "evacuate", events.Planner, true}
+	AppPlacement     = Endpoint{"app", "placement", events.Planner, true}
+	AppHook          = Endpoint{"app", "hook", events.Planner, true}
+	AppList          = Endpoint{"app", "list", events.Planner, false}
+	AppShow          = Endpoint{"app", "show", events.Planner, false}
+	PlanPreview      = Endpoint{"plan", "preview", events.Planner, false}
+	OrderStatus      = Endpoint{"order", "status", events.Planner, false}
+	StateShow        = Endpoint{"state", "show", events.Planner, false}
+	MigrationList    = Endpoint{"migration", "list", events.Planner, false}
+	MigrationShow    = Endpoint{"migration", "show", events.Planner, false}
+	MigrationCancel  = Endpoint{"migration", "cancel", events.Planner, true}
+	MigrationApprove = Endpoint{"migration", "approve", events.Planner, true}
+	MigrationDeny    = Endpoint{"migration", "deny", events.Planner, true}
+	PolicyShow       = Endpoint{"policy", "show", events.Planner, false}
+	PolicySet        = Endpoint{"policy", "set", events.Planner, true}
+	MovesFreeze      = Endpoint{"moves", "freeze", events.Planner, true}
+	MovesUnfreeze    = Endpoint{"moves", "unfreeze", events.Planner, true}
 
 	AppRebalance = Endpoint{"app", "rebalance", events.Rebalancer, true}
 
@@ -212,6 +214,13 @@ type MigrationRequest struct {
 	Migration string `json:"migration"`
 }
 
+// JudgeRequest approves of a proposed move, or denies it.
+type JudgeRequest struct {
+	Meta      `json:",inline"`
+	Migration string `json:"migration"`
+	Why       string `json:"why,omitzero"`
+}
+
 // PolicyRequest replaces the policy.
 type PolicyRequest struct {
 	Meta   `json:",inline"`
@@ -243,6 +252,8 @@ type StableReply struct {
 	Stable  bool     `json:"stable"`
 	Seq     uint64   `json:"seq"` // of the fold that it was judged on
 	Waiting []string `json:"waiting"`
+	// Approval says that it waits for nothing but an operator's approval.
+	Approval bool `json:"approval,omitzero"`
 }
 
 // OrderRequest names a drain, evacuation, rebalance, or a migration.

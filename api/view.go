@@ -191,12 +191,14 @@ type PreviewRequest struct {
 	Move     *MoveRequest     `json:"move,omitzero"`
 	Apply    *ApplyRequest    `json:"apply,omitzero"`
 	Uncordon *NodeRequest     `json:"uncordon,omitzero"`
+	Policy   *PolicyRequest   `json:"policy,omitzero"`
 }
 
 // PreviewReply is a plan that nobody carries out.
 type PreviewReply struct {
 	Seq     uint64        `json:"seq"` // the fold it rests on
 	Moves   []PlannedMove `json:"moves"`
+	Held    []HeldMove    `json:"held"`    // moves that guardrails would hold
 	Pending []PendingView `json:"pending"` // apps that would be Pending
 	// NewlyPending names those of Pending that are not so now.
 	NewlyPending []string `json:"newly_pending"`
@@ -212,6 +214,12 @@ type PlannedMove struct {
 	Class    events.Class `json:"class"`
 	Why      string       `json:"why"`
 	Score    int64        `json:"score"`
+}
+
+// HeldMove is a move of a preview that guardrails hold, and all of those that do.
+type HeldMove struct {
+	PlannedMove `json:",inline"`
+	Holds       []events.Hold `json:"holds"`
 }
 
 // PolicyReply is the policy in force and who set it.

@@ -130,6 +130,8 @@ func setFields(v reflect.Value, path string, set map[string]bool) {
 		set[path] = true
 	}
 	switch {
+	case v.Type() == reflect.TypeFor[time.Time]():
+		set[path] = set[path] || !v.IsZero()
 	case v.Kind() == reflect.Pointer && !v.IsNil():
 		setFields(v.Elem(), path, set)
 	case v.Kind() == reflect.Struct:

@@ -77,7 +77,8 @@ type Move struct {
 	DeleteLocal bool   `json:"delete_local,omitzero"` // the source's data goes after the move
 	Cause       string `json:"cause"`
 	Correlation string `json:"correlation"`
-	Why         string `json:"why,omitzero"` // for people: what forced it, or what it gains
+	Why         string `json:"why,omitzero"`      // for people: what forced it, or what it gains
+	Approved    string `json:"approved,omitzero"` // event by which an operator approved of it
 }
 
 // Ref returns what the move's events share.

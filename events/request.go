@@ -31,6 +31,8 @@ const (
 	RuleMoved     = "moved"      // the instance is not where the plan had it
 	RuleLocked    = "locked"     // another migration of the same object is open
 	RuleInc       = "inc"        // the node restarted since
+	RuleWindow    = "window"     // no maintenance window is open
+	RuleApproval  = "approval"   // the policy wants an approval that it does not have
 	RuleLeader    = "leadership" // the epoch's holder has not ended it
 )
 

@@ -93,7 +93,14 @@ func samples() []sample {
 	}
 	onCluster := func(data any) sample { return sample{aggregate: Cluster("prod"), data: data} }
 	policy, declaring := samplePolicy(), sampleFacts
+	until := time.Date(2026, 1, 15, 11, 30, 0, 0, time.UTC)
+	holds := []Hold{{Rule: HoldCooldown, Detail: "convex moved at 10:29, cooldown 1h", Until: until}, {Rule: HoldApproval, Detail: "waits for an operator"}}
 	declaring.Drivers, declaring.Apps, declaring.Policy = []string{"embedded"}, []spec.App{sampleApp()}, &policy
+	approved := sampleMove()
+	approved.Approved = "130877c455b1d50aee39"
+	expiring, slow := samplePolicy(), sampleFacts
+	expiring.Migration.ApprovalExpiry = spec.Duration(8 * time.Hour)
+	slow.Policy = &expiring
 	hooked := &Result{TookMS: 412, Hook: &HookResult{Code: HookVetoed, Detail: "not ready for migration", RetryAfter: spec.Duration(time.Minute)}}
 	proposals := []Proposal{{App: "web", Instance: "web-2", From: "node-1", To: "node-2", Why: "node-1 has 80 % of its memory asked for, node-2 20 %"}}
 	return []sample{
@@ -160,6 +167,17 @@ func samples() []sample {
 		onApp(&LeadershipReleased{Ref: sampleRef, Epoch: 8, Node: "node-2", Inc: "k9-b1-1", Why: ReleasedStopped, OrderSeq: 4715, Result: hooked}).as("hook"),
 		onApp(&AppApplied{Spec: sampleApp(), SpecRev: 3, Generation: 2, Declared: "2c26b46b68ffc68ff99b"}).as("declared"),
 		onCluster(&PolicyUpdated{Policy: samplePolicy(), Hash: "9f86d081884c7d659a2f", Declared: "2c26b46b68ffc68ff99b"}).as("declared"),
+
+		onApp(&MigrationPlanned{Ref: sampleRef, Move: approved, Holds: holds, Expires: until, PolicyHash: "9f86d081884c7d659a2f"}),
+		onApp(&MigrationHeld{Ref: sampleRef, Move: approved, Holds: holds, Until: until, Detail: "cooldown: convex moved at 10:29"}),
+		onApp(&MigrationApproved{Ref: sampleRef, Why: "seen by the storage team"}),
+		onApp(&MigrationDenied{Ref: sampleRef, Why: "not before the release"}),
+		onApp(&MigrationExpired{Ref: sampleRef, Expired: until}),
+		onApp(&MigrationCancelled{Ref: sampleRef, Why: "convex-0 may stay where it is"}),
+		onCluster(&PlanAdmitted{Plan: "p-77", Moves: []Move{approved}, StateSeq: 4700, PolicyHash: "9f86d081884c7d659a2f", Planner: "1.4.0"}).as("approved"),
+		onCluster(&PolicyUpdated{Policy: expiring, Hash: "9f86d081884c7d659a2f"}).as("approval"),
+		onNode(&NodeJoined{Node: "node-2", Inc: "k9-b1-1", Machine: "k9", TTL: spec.Duration(10 * time.Second), Facts: slow}).as("approval"),
+		onNode(&NodeFactsUpdated{Node: "node-2", Facts: slow}).as("approval"),
 
 		{aggregate: Audit(Auditor), data: &InvariantViolated{Invariant: "locks", Seq: 4711, Detail: "migration m-5f1d of convex-0 starts while m-5f1c is open"}},
 	}

@@ -1,6 +1,8 @@
 package placement
 
 import (
+	"cmp"
+	"slices"
 	"strings"
 	"time"
 
@@ -46,7 +48,7 @@ func One(v *projections.Cluster, loads map[string]api.Load, now time.Time, r Req
 		return Decision{}, api.Refuse(api.CodeRefused, "move %s: moves are frozen (safety: %s)", r.App, why)
 	}
 	for _, source := range sortedKeys(v.Frozen) {
-		if !r.Force && !planted.FreezeIgnored {
+		if !r.Force && !planted.FreezeIgnored { // said alone: nothing else matters before it is lifted
 			return Decision{}, api.Refuse(api.CodeRefused, "move %s: moves are frozen (%s: %s); --force overrides", r.App, source, v.Frozen[source])
 		}
 	}
@@ -58,7 +60,7 @@ func One(v *projections.Cluster, loads map[string]api.Load, now time.Time, r Req
 			return Decision{}, e
 		}
 		m.To, m.ToInc = best.node.ID, best.node.Inc
-		return Decision{Move: m, Score: best.score, Refused: refused}, nil
+		return p.guarded(a, Decision{Move: m, Score: best.score, Refused: refused})
 	}
 	n := v.Nodes[r.To]
 	if refused := p.demands(a).reject(v, p.u, n); len(refused) > 0 {
@@ -67,7 +69,51 @@ func One(v *projections.Cluster, loads map[string]api.Load, now time.Time, r Req
 		return Decision{}, e
 	}
 	m.To, m.ToInc = n.ID, n.Inc
-	return Decision{Move: m, Score: score(p.u, loads, a, n)}, nil
+	return p.guarded(a, Decision{Move: m, Score: score(p.u, loads, a, n)})
+}
+
+// guarded judges a move that somebody asks for by the guardrails: what holds it refuses it, and is passed over when it is forced.
+// One that only has to wait for its turn is not refused but Queued.
+func (p *planner) guarded(a *projections.App, d Decision) (Decision, *api.Error) {
+	gentle := d.Move
+	gentle.Forced = false
+	holds, turn := p.holds(a, gentle)
+	switch {
+	case len(holds) == 0:
+	case d.Forced:
+		d.Why = "forced past " + projections.HoldsLine(holds)
+	case turn:
+		d.Queued = holds
+	default:
+		e := api.Refuse(api.CodeRefused, "move %s: held by %s; --force overrides", a.Name, projections.HoldsLine(holds))
+		for _, h := range holds {
+			e.Rejections = append(e.Rejections, events.Rejection{Node: d.To, Code: h.Rule, Detail: projections.HoldsLine([]events.Hold{h})})
+		}
+		return Decision{}, e
+	}
+	return d, nil
+}
+
+// queued takes up the moves that somebody asked for and that wait for their turn, oldest first.
+func (p *planner) queued(apps []*projections.App) {
+	var waiting []*projections.Migration
+	for _, a := range apps {
+		for _, m := range a.Proposals {
+			if m.Reason == events.ReasonManual && m.Trigger == events.TriggerManual && m.Class == events.ClassForced {
+				waiting = append(waiting, m)
+			}
+		}
+	}
+	slices.SortFunc(waiting, func(x, y *projections.Migration) int { return cmp.Compare(x.Admitted.Seq, y.Admitted.Seq) })
+	for _, m := range waiting {
+		a := p.v.Apps[m.App]
+		in, n := a.Instances[m.Instance], p.v.Nodes[m.To]
+		if a.Removed || a.SpecRev != m.SpecRev || in == nil || in.Node != m.From || in.Inc != m.FromInc || n == nil || n.Inc != m.ToInc || p.busy(a, m.Instance) ||
+			len(p.demands(a).reject(p.v, p.u, n)) > 0 {
+			continue // it is dropped: nothing plans it any more
+		}
+		p.decide(a, m.Move, score(p.u, p.loads, a, n), nil)
+	}
 }
 
 // pick finds the instance that a request means.

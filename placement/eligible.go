@@ -257,6 +257,7 @@ func judge(v *projections.Cluster, m *projections.Migration, counted func(*proje
 			no(m.To, events.RuleFrozen, "moves are frozen (%s: %s)", source, v.Frozen[source])
 		}
 	}
+	out = append(out, unapproved(v, m)...)
 	if a.Spec.Mode == spec.Singleton && m.Kind == events.KindPlace && waiting && a.Leader != nil && !a.Leader.Ended {
 		no(a.Leader.Node, events.RuleLeader, "epoch %d of %s on %s has not ended", a.Leader.Epoch, a.Name, a.Leader.Node)
 	}

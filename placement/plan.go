@@ -19,6 +19,7 @@ const Version = "1"
 // Plan is what should change now. Carrying all of it out and planning again gives an empty plan.
 type Plan struct {
 	Moves     []Decision
+	Held      []Held
 	Pending   []Pending   // apps with an instance that has nowhere to go, ordered by name
 	Satisfied []Satisfied // apps that are Pending in the fold and no longer are
 	Wake      time.Time   // when time alone makes the plan another; zero: never
@@ -29,6 +30,7 @@ type Decision struct {
 	events.Move
 	Score   int64              // of the target
 	Refused []events.Rejection // every failing rule of every node that was not eligible
+	Queued  []events.Hold      // of a move that somebody asks for: why it has to wait for its turn
 }
 
 // Satisfied says that an app is no longer Pending.
@@ -46,6 +48,7 @@ type planner struct {
 	perApp   map[string]int    // moves open or decided, per app
 	nodes    []*projections.Node
 	wants    map[string]demands // by app
+	g        *guard
 }
 
 // Make plans on the fold as of now, which is the cluster's time.
@@ -64,6 +67,7 @@ func Make(v *projections.Cluster, loads map[string]api.Load, now time.Time) Plan
 	for _, a := range apps {
 		p.surplus(a)
 	}
+	p.queued(apps)
 	p.proposals()
 	for _, a := range apps {
 		p.roll(a)
@@ -73,7 +77,7 @@ func Make(v *projections.Cluster, loads map[string]api.Load, now time.Time) Plan
 
 func newPlanner(v *projections.Cluster, loads map[string]api.Load, now time.Time) *planner {
 	p := &planner{v: v, u: newUsage(v, ""), loads: loads, now: now, pending: map[string]*Pending{}, placed: map[string]string{},
-		deciding: map[string]bool{}, perApp: map[string]int{}, nodes: v.SortedNodes(), wants: map[string]demands{}}
+		deciding: map[string]bool{}, perApp: map[string]int{}, nodes: v.SortedNodes(), wants: map[string]demands{}, g: newGuard(v)}
 	for _, a := range v.Apps {
 		p.perApp[a.Name] = len(a.Open)
 	}
@@ -95,6 +99,21 @@ func (p *planner) target(a *projections.App, except string) (best *candidate, re
 	return p.survey(a, except).result()
 }
 
+// targetOf is target for an instance that has a node; a proposal keeps its target while that can take it, so that what was approved
+// is what is planned.
+func (p *planner) targetOf(a *projections.App, in *projections.Instance) (best *candidate, refused []events.Rejection, later time.Time) {
+	field := p.survey(a, in.Node)
+	best, refused, later = field.result()
+	if pr := a.Proposals[in.ID]; best != nil && pr != nil && pr.From == in.Node && pr.To != best.node.ID {
+		for _, x := range field.nodes {
+			if x.node.ID == pr.To && len(x.refused) == 0 && (!x.hot || best.hot) {
+				best = &candidate{x.node, x.score, x.hot}
+			}
+		}
+	}
+	return best, refused, later
+}
+
 // missing places what should run and does not: lost, failed, never started, or asked for in addition.
 func (p *planner) missing(a *projections.App) {
 	if a.Spec.Mode == spec.Spread {
@@ -114,10 +133,9 @@ func (p *planner) missing(a *projections.App) {
 		}
 		m := events.Move{App: a.Name, Instance: id, SpecRev: a.SpecRev, To: best.node.ID, ToInc: best.node.Inc, Trigger: events.TriggerAutomatic}
 		p.whyMissing(a, best.node, &m)
-		if p.frozen(m.Class) {
+		if !p.decide(a, m, best.score, refused) {
 			return
 		}
-		p.decide(a, m, best.score, refused)
 		field.taken(p, best.node.ID)
 	}
 }
@@ -196,14 +214,14 @@ func (p *planner) forced(a *projections.App) {
 		default:
 			continue
 		}
-		if p.frozen(m.Class) || p.vetoed(a, in.ID, m.Cause) {
+		if p.vetoed(a, in.ID, m.Cause) {
 			continue
 		}
 		if a.Spec.Mode == spec.Spread {
 			p.leave(a, in, n, m, broken)
 			continue
 		}
-		best, refused, later := p.target(a, in.Node)
+		best, refused, later := p.targetOf(a, in)
 		if best != nil {
 			m.To, m.ToInc = best.node.ID, best.node.Inc
 			p.decide(a, m, best.score, refused)
@@ -310,7 +328,7 @@ func (p *planner) proposals() {
 		}
 		for _, mv := range r.Moves {
 			a := p.v.Apps[mv.App]
-			if r.Admitted[mv.Instance] != "" || Stale(p.v, mv) || p.busy(a, mv.Instance) || p.frozen(events.ClassBalance) || p.vetoed(a, mv.Instance, r.Started.ID) {
+			if r.Admitted[mv.Instance] != "" || Stale(p.v, mv) || p.busy(a, mv.Instance) || p.vetoed(a, mv.Instance, r.Started.ID) {
 				continue
 			}
 			in, to := a.Instances[mv.Instance], p.v.Nodes[mv.To]
@@ -356,7 +374,7 @@ func Blocked(v *projections.Cluster, mv events.Proposal) bool {
 // roll replaces instances of an older generation, at most max_parallel of the app at once. One that serves is touched only while
 // nothing of the new generation fails: a definition that does not run takes no more than those down.
 func (p *planner) roll(a *projections.App) {
-	if a.Removed || p.frozen(events.ClassRepair) {
+	if a.Removed {
 		return
 	}
 	old := slices.DeleteFunc(a.SortedInstances(), func(in *projections.Instance) bool { return in.Generation == a.Generation })
@@ -467,19 +485,30 @@ func (p *planner) vetoed(a *projections.App, instance, cause string) bool {
 	return true
 }
 
-// frozen says whether an operator's or the policy's freeze holds a move of this class.
-func (p *planner) frozen(class events.Class) bool {
-	return class != events.ClassRecovery && len(p.v.Frozen) > 0
-}
-
-func (p *planner) decide(a *projections.App, m events.Move, points int64, refused []events.Rejection) {
+// decide takes a move into the plan, or says that guardrails hold it.
+func (p *planner) decide(a *projections.App, m events.Move, points int64, refused []events.Rejection) bool {
+	if pr := a.Proposals[m.Instance]; pr != nil && SameMove(pr.Move, m) {
+		m.Migration, m.Approved = pr.Migration, pr.Approval.ID
+	}
+	p.deciding[m.Instance] = true
+	if holds, turn := p.holds(a, m); len(holds) > 0 {
+		p.plan.Held = append(p.plan.Held, Held{Decision{Move: m, Score: points, Refused: refused}, holds, turn})
+		for _, h := range holds {
+			p.plan.Wake = earliest(p.plan.Wake, h.Until)
+		}
+		if pr := a.Proposals[m.Instance]; pr != nil {
+			p.plan.Wake = earliest(p.plan.Wake, pr.Expires)
+		}
+		return false
+	}
+	p.g.decide(a, m)
 	p.plan.Moves = append(p.plan.Moves, Decision{Move: m, Score: points, Refused: refused})
 	p.u.admit(a, m)
-	p.deciding[m.Instance] = true
 	p.perApp[a.Name]++
 	if m.To != "" {
 		p.placed[a.Name] = m.To
 	}
+	return true
 }
 
 func (p *planner) finish(apps []*projections.App) Plan {

@@ -35,6 +35,9 @@ var update = flag.Bool("update", false, "write the scenarios' results; commit th
 //	run NAME-0 n1                         placed there, running
 //	fail NAME-0 n1                        the node gave it up
 //	frozen operator|safety
+//	policy {…}                            the whole policy, in YAML
+//	hold                                  stores what the last plan holds, as the planner does
+//	approve NAME-0 · deny NAME-0          an operator's word on a proposal
 //	at 10s                                time goes on
 //	plan                                  prints what should change
 //	carry-out                             admits and completes every move of the last plan, then plans again
@@ -170,6 +173,26 @@ func (s *scene) do(f []string) error {
 		return err
 	case "frozen":
 		s.add(events.Cluster("test"), &events.MovesFrozen{Source: f[1], Why: "said so"})
+	case "policy":
+		p, err := spec.DecodePolicy([]byte(strings.Join(f[1:], " ")))
+		if err != nil {
+			return err
+		}
+		s.add(events.Cluster("test"), &events.PolicyUpdated{Policy: p.WithDefaults()})
+	case "hold":
+		for _, h := range s.last.Held {
+			s.hold(h)
+		}
+	case "approve", "deny":
+		for _, m := range s.v.SortedMigrations() {
+			if m.Instance == f[1] && m.Status == projections.MigrationHeld {
+				var data any = &events.MigrationApproved{Ref: m.Ref()}
+				if f[0] == "deny" {
+					data = &events.MigrationDenied{Ref: m.Ref()}
+				}
+				s.add(events.App(m.App), data)
+			}
+		}
 	case "at":
 		d, err := time.ParseDuration(f[1])
 		s.now = s.now.Add(d)
@@ -274,6 +297,16 @@ func (s *scene) app(name, mode string, keys []string) error {
 		case "vip":
 			address, iface, _ := strings.Cut(val, "@")
 			a.VIP = &spec.VIP{Address: address, Interface: iface}
+		case "max_unavailable", "min_healthy":
+			n, err := strconv.Atoi(val)
+			if err != nil {
+				return err
+			}
+			if k == "min_healthy" {
+				a.Migration.MinHealthy = n
+			} else {
+				a.MaxUnavail = n
+			}
 		case "on_invalid":
 			a.OnInvalid = val
 		case "on_isolation":
@@ -292,9 +325,27 @@ func (s *scene) app(name, mode string, keys []string) error {
 	return nil
 }
 
+// hold stores a proposal.
+func (s *scene) hold(h Held) {
+	m := h.Move
+	if h.Passing {
+		return
+	}
+	if m.Migration == "" {
+		m.Migration = fmt.Sprintf("m%d", s.v.Seq+1)
+	}
+	if slices.ContainsFunc(h.Holds, func(h events.Hold) bool { return h.Rule == events.HoldApproval }) {
+		s.add(events.App(m.App), &events.MigrationPlanned{Ref: m.Ref(), Move: m, Holds: h.Holds, Expires: s.now.Add(time.Hour)})
+		return
+	}
+	s.add(events.App(m.App), &events.MigrationHeld{Ref: m.Ref(), Move: m, Holds: h.Holds})
+}
+
 // admit stores a move from its admission to its end.
 func (s *scene) admit(m events.Move) {
-	m.Migration = fmt.Sprintf("m%d", s.v.Seq+1)
+	if m.Migration == "" {
+		m.Migration = fmt.Sprintf("m%d", s.v.Seq+1)
+	}
 	s.add(events.Cluster("test"), &events.PlanAdmitted{Plan: "p", Moves: []events.Move{m}})
 	a, agg := s.v.Apps[m.App], events.App(m.App)
 	s.add(agg, &events.MigrationStarted{Ref: m.Ref(), Kind: m.Kind(), SpecRev: m.SpecRev, Generation: a.Generation, FromInc: m.FromInc, ToInc: m.ToInc})
@@ -330,7 +381,7 @@ func (s *scene) ask(app string, keys []string) error {
 }
 
 func (s *scene) print(p Plan) {
-	if len(p.Moves)+len(p.Pending)+len(p.Satisfied) == 0 {
+	if len(p.Moves)+len(p.Held)+len(p.Pending)+len(p.Satisfied) == 0 {
 		fmt.Fprintln(&s.out, "(nothing)")
 	}
 	for _, d := range p.Moves {
@@ -350,6 +401,12 @@ func (s *scene) print(p Plan) {
 		}
 		fmt.Fprintln(&s.out)
 		refusals(&s.out, d.Refused)
+	}
+	for _, h := range p.Held {
+		fmt.Fprintf(&s.out, "held %s %s → %s (%s, %s)\n", h.Instance, or(h.From, "nowhere"), or(h.To, "nowhere"), h.Reason, h.Trigger)
+		for _, why := range h.Holds {
+			fmt.Fprintf(&s.out, "  %s\n", projections.HoldsLine([]events.Hold{why}))
+		}
 	}
 	for _, pd := range p.Pending {
 		fmt.Fprintf(&s.out, "pending %s (%s): %s\n", pd.Instance, pd.Code, pd.Reason)

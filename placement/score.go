@@ -31,6 +31,9 @@ func score(u *usage, loads map[string]api.Load, a *projections.App, n *projectio
 
 // better orders candidates: higher score first, then by node id so that equal ones are always taken in the same order.
 func better(x, y candidate) int {
+	if x.hot != y.hot { // too busy by the policy: only where there is nothing else
+		return bit(x.hot) - bit(y.hot)
+	}
 	if c := cmp.Compare(y.score, x.score); c != 0 {
 		return c
 	}
@@ -40,6 +43,7 @@ func better(x, y candidate) int {
 type candidate struct {
 	node  *projections.Node
 	score int64
+	hot   bool // its load is above the policy's threshold
 }
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -34,11 +34,9 @@ func (p *planner) everywhere(a *projections.App) {
 		m := events.Move{App: a.Name, Instance: id, SpecRev: a.SpecRev, To: x.node.ID, ToInc: x.node.Inc, Trigger: events.TriggerAutomatic}
 		whyThere(a, x.node, &m)
 		some = true // held or not, there is a place
-		if p.frozen(m.Class) {
-			continue
+		if p.decide(a, m, x.score, nil) {
+			field.taken(p, x.node.ID)
 		}
-		p.decide(a, m, x.score, nil)
-		field.taken(p, x.node.ID)
 	}
 	p.plan.Wake = earliest(p.plan.Wake, later)
 	if !some {

@@ -42,7 +42,8 @@ func (p *planner) judge(d demands, n *projections.Node) surveyed {
 	}
 	points := score(p.u, p.loads, d.app, n)
 	points -= scoreFailed * int64(min(d.app.FailedLately(n.ID, p.now), 10)) // rested, and tried only after those that never failed
-	return surveyed{candidate: candidate{n, points}}
+	l, most := p.loads[n.ID], p.v.Policy.Migration.LoadThreshold
+	return surveyed{candidate: candidate{n, points, most > 0 && max(l.CPU, l.Memory) > most}}
 }
 
 // taken judges anew what an instance of the app that was sent to the node changes: that node, and those of its host.
@@ -65,7 +66,7 @@ func (s *survey) result() (best *candidate, refused []events.Rejection, later ti
 		case len(x.refused) > 0:
 			later = earliest(later, x.until)
 		case best == nil || better(x.candidate, *best) < 0:
-			best = &candidate{x.node, x.score}
+			best = &candidate{x.node, x.score, x.hot}
 		}
 	}
 	refused = slices.Grow(refused, count)

@@ -84,6 +84,8 @@ func orderOf(e *events.Event) string {
 		}
 	case *events.CancelRequested:
 		return d.Migration
+	case *events.MigrationHeld:
+		return d.Migration
 	}
 	return ""
 }
@@ -226,7 +228,8 @@ func (a *App) end(id, reason string, by Cause) {
 func (c *Cluster) app(name string) *App {
 	a := c.Apps[name]
 	if a == nil {
-		a = &App{Name: name, Instances: map[string]*Instance{}, Open: map[string]*Migration{}, Ended: map[string]Ending{}, Backoff: map[string]Backoff{}, Vetoes: map[string]Veto{}}
+		a = &App{Name: name, Instances: map[string]*Instance{}, Open: map[string]*Migration{}, Ended: map[string]Ending{}, Backoff: map[string]Backoff{}, Vetoes: map[string]Veto{},
+			Proposals: map[string]*Migration{}, Denied: map[string]string{}}
 		for _, n := range c.Nodes { // an epoch that a node has seen is never granted again, even if the app is new here
 			a.Epoch = max(a.Epoch, n.Epochs[name])
 		}

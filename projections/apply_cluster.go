@@ -2,6 +2,7 @@ package projections
 
 import (
 	"cmp"
+	"time"
 
 	"github.com/go-cluster/go-cluster/events"
 	"github.com/go-cluster/go-cluster/spec"
@@ -51,9 +52,23 @@ func (c *Cluster) applyCluster(e *events.Event) {
 
 func (c *Cluster) admit(e *events.Event, p *events.PlanAdmitted, mv events.Move) {
 	m := &Migration{Move: mv, Plan: p.Plan, Admitted: causeOf(e), Status: MigrationPlanned, Kind: mv.Kind(), Orderer: mv.Order}
+	a := c.app(mv.App)
+	if was := a.Proposals[mv.Instance]; was != nil && was.Migration == mv.Migration {
+		m.History, m.Approval, m.Expires = was.History, was.Approval, was.Expires
+		delete(a.Proposals, mv.Instance)
+	} else if was != nil {
+		c.drop(a, was, e, "superseded", "another move of it was admitted: "+mv.Migration)
+	}
 	m.note(e, "", "", "")
 	c.Migrations[mv.Migration] = m
-	c.app(mv.App).Open[mv.Migration] = m
+	a.Open[mv.Migration] = m
+	if Counts(mv) {
+		a.LastMove = e.Stored
+		c.Admitted = append(c.Admitted, e.Stored)
+		if len(c.Admitted) > 2*spec.MaxRate {
+			c.Admitted = append([]time.Time(nil), c.Admitted[len(c.Admitted)-spec.MaxRate:]...)
+		}
+	}
 	if r := c.Rebalances[mv.Order]; r != nil {
 		r.Admitted[mv.Instance] = mv.Migration
 	}

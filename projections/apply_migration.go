@@ -119,6 +119,33 @@ func (c *Cluster) applyMigration(a *App, e *events.Event) {
 			}
 			c.close(a, m, e, status, d.Code, d.Detail, d.Left)
 		}
+	case *events.MigrationPlanned:
+		m := c.proposed(a, e, d.Move, d.Holds)
+		m.Awaits, m.Expires = true, d.Expires
+	case *events.MigrationHeld:
+		c.proposed(a, e, d.Move, d.Holds)
+	case *events.MigrationApproved:
+		if m := c.proposal(a, d.Ref); m != nil {
+			m.Awaits, m.Approval = false, causeOf(e)
+			m.note(e, "", "", d.Why)
+		}
+	case *events.MigrationDenied:
+		if m := c.proposal(a, d.Ref); m != nil {
+			a.Denied[m.Instance] = m.Cause
+			c.drop(a, m, e, "denied", orElse(d.Why, "denied by "+e.Actor))
+		} else if m := a.Open[d.Migration]; m != nil { // it was admitted while somebody thought about it
+			a.Denied[m.Instance] = m.Cause
+			m.DeniedBy = e.Actor
+			m.note(e, "", "", d.Why)
+		}
+	case *events.MigrationExpired:
+		if m := c.proposal(a, d.Ref); m != nil {
+			c.drop(a, m, e, "expired", "its time for approval was up")
+		}
+	case *events.MigrationCancelled:
+		if m := c.proposal(a, d.Ref); m != nil {
+			c.drop(a, m, e, "cancelled", d.Why)
+		}
 	case *events.CancelRequested:
 		if m := a.Open[d.Migration]; m != nil && m.Cancel == nil {
 			m.Cancel = d

@@ -29,6 +29,7 @@ type Cluster struct {
 	PolicySet  Cause             // last time that a person set it; a declaration first seen before it has no say
 	PolicyDecl string            // hash of the declaration that it follows, "" for none
 	Frozen     map[string]string // source → why
+	Admitted   []time.Time       // when moves were admitted that count for the rate limit: the latest spec.MaxRate, oldest first
 
 	Commands map[string]Outcome // by command id: the latest keepCommands
 	commands []string           // ids in order of arrival
@@ -133,9 +134,12 @@ type App struct {
 	Open        map[string]*Migration // admitted and not ended, by id
 	Ended       map[string]Ending     // by instance: why it is not there any more
 	Pending     *Pending
-	Backoff     map[string]Backoff // by node
-	Vetoes      map[string]Veto    // by instance
-	Placed      int                // instances ever placed: tells a first placement from scaling
+	Backoff     map[string]Backoff    // by node
+	Vetoes      map[string]Veto       // by instance
+	Proposals   map[string]*Migration // by instance: planned or held, and not admitted
+	Denied      map[string]string     // by instance: cause of the move that an operator denied last
+	LastMove    time.Time             // last admission of a move that counts for the cooldown
+	Placed      int                   // instances ever placed: tells a first placement from scaling
 
 	Applied    Cause // last spec event
 	Changed    Cause // last one by a person; a declaration first seen before it has no say
@@ -202,6 +206,7 @@ type Veto struct {
 
 // Status of a migration in the fold.
 const (
+	MigrationHeld      = "held"    // proposed: neither admitted nor dropped
 	MigrationPlanned   = "planned" // admitted, not started
 	MigrationRunning   = "running"
 	MigrationCompleted = "completed"
@@ -227,6 +232,12 @@ type Migration struct {
 	Granted    uint64
 	Was        Definition     // what the instance ran before the commit: the way back returns to it
 	Result     *events.Result // of the target
+
+	Holds    []events.Hold // of a proposal: the guardrails that hold it
+	Awaits   bool          // a proposal that waits for approval
+	Expires  time.Time     // of the approval, given or awaited; zero: none is needed
+	Approval Cause         // its approval
+	DeniedBy string        // it was denied after it was admitted
 
 	Cancel  *events.CancelRequested
 	Failure *events.StepFailed // the failure that is being undone

@@ -85,6 +85,7 @@ func payloads() []any {
 		new(events.LeadershipReleased), new(events.InstanceUnhealthy), new(events.InstanceHealthy), new(events.InstanceFailed), new(events.InstanceStopped),
 		new(events.PlanAdmitted), new(events.EvacuationStarted), new(events.EvacuationCompleted), new(events.PolicyUpdated), new(events.MovesFrozen),
 		new(events.MovesUnfrozen), new(events.RebalanceTriggered), new(events.RebalanceCompleted), new(events.RequestRefused), new(events.InvariantViolated),
+		new(events.MigrationPlanned), new(events.MigrationHeld), new(events.MigrationApproved), new(events.MigrationDenied), new(events.MigrationExpired), new(events.MigrationCancelled),
 	}
 }
 
@@ -125,6 +126,9 @@ func fill(t *rapid.T, v reflect.Value, name string) {
 			app.Replicas = new(rapid.IntRange(0, 3).Draw(t, "replicas"))
 		}
 		v.Set(reflect.ValueOf(app))
+		return
+	case time.Time:
+		v.Set(reflect.ValueOf(time.Unix(int64(rapid.IntRange(0, 100).Draw(t, "time")), 0).UTC()))
 		return
 	case spec.Policy:
 		v.Set(reflect.ValueOf(spec.Policy{Migration: spec.MigrationPolicy{MaxConcurrent: rapid.IntRange(0, 5).Draw(t, "concurrent")}}))

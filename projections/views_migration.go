@@ -12,6 +12,12 @@ func MigrationView(c *Cluster, m *Migration) api.MigrationView {
 		ID: m.Migration, App: m.App, Instance: m.Instance, FromNode: m.From, ToNode: m.To, Reason: m.Reason, Trigger: m.Trigger,
 		Status: m.Status, Step: m.step(), Code: m.Code, Detail: m.Detail,
 	}
+	if m.Status == MigrationHeld {
+		v.Detail = HoldsLine(m.Holds)
+		if m.Awaits {
+			v.Status = MigrationPlanned
+		}
+	}
 	if m.Started.Seq > 0 {
 		started := m.Started.At
 		v.Started = &started

@@ -12,6 +12,7 @@ type MigrationPolicy struct {
 	CooldownPeriod     Duration     `json:"cooldown_period,omitzero"`      // least time between two migrations of one app
 	RateLimit          Rate         `json:"rate_limit,omitzero"`           // most migrations in any window of this length
 	RequireApproval    bool         `json:"require_approval,omitzero"`     // automatic moves wait for an operator
+	ApprovalExpiry     Duration     `json:"approval_expiry,omitzero"`      // how long a proposal waits, and its approval holds; default 24h
 	MaintenanceWindows []TimeWindow `json:"maintenance_windows,omitempty"` // automatic moves start only inside one of these
 	LoadThreshold      float64      `json:"load_threshold,omitzero"`       // 0…1: no move to a node above it
 	MaxConcurrent      int          `json:"max_concurrent,omitzero"`       // moves in flight in the cluster; default 4

@@ -165,6 +165,9 @@ func (a App) checkLifecycle(f *faults) {
 	checkRange(f, "migration.move_cost", a.Migration.MoveCost, 0, maxCount)
 	checkRange(f, "migration.max_parallel", a.Migration.MaxParallel, 0, maxCount)
 	checkRange(f, "migration.min_healthy", a.Migration.MinHealthy, 0, maxCount)
+	if a.Migration.MinHealthy > 0 && a.Mode == Singleton {
+		f.addf("migration.min_healthy", "a singleton is away while it moves: want none")
+	}
 
 	if a.Restart.Attempts != nil {
 		checkRange(f, "restart.attempts", *a.Restart.Attempts, 0, maxCount)

@@ -9,6 +9,9 @@ import (
 
 var weekdays = []string{"mon", "tue", "wed", "thu", "fri", "sat", "sun"}
 
+// MaxRate is the largest count of a rate limit: so many admissions are remembered.
+const MaxRate = 100_000
+
 // Validate reports everything that is wrong with the policy, as an *Invalid, or nil.
 func (p Policy) Validate() error {
 	const longest = 366 * 24 * time.Hour
@@ -16,12 +19,13 @@ func (p Policy) Validate() error {
 	m := p.Migration
 	checkDuration(&f, "migration.cooldown_period", m.CooldownPeriod, 0, longest)
 	if r := m.RateLimit; r != (Rate{}) {
-		checkRange(&f, "migration.rate_limit.count", r.Count, 1, 1_000_000)
+		checkRange(&f, "migration.rate_limit.count", r.Count, 1, MaxRate)
 		if r.Window == 0 {
 			f.addf("migration.rate_limit.window", "missing: a count needs the window it is counted in, such as 1h")
 		}
 		checkDuration(&f, "migration.rate_limit.window", r.Window, 0, longest)
 	}
+	checkDuration(&f, "migration.approval_expiry", m.ApprovalExpiry, time.Minute, longest)
 	for i, w := range m.MaintenanceWindows {
 		w.check(&f, at("migration.maintenance_windows", i))
 	}

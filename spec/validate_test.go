@@ -154,7 +154,6 @@ func TestUnsupported(t *testing.T) {
 		spread_over: [{label: zone, max_skew: 1}]}`)
 	want := []Fault{
 		{"data", "local is not supported by this version"},
-		{"migration.min_healthy", notSupported},
 		{"mode", "ring is not supported by this version"},
 		{"partitions", notSupported},
 		{"ring", notSupported},
@@ -233,7 +232,7 @@ func TestPolicyValidate(t *testing.T) {
 		t.Error(diff)
 	}
 	p = Policy{Migration: MigrationPolicy{RateLimit: Rate{Window: 1}, MaintenanceWindows: []TimeWindow{{Start: "22:00", End: "02:00"}}}}
-	if got := faultsOf(t, p.Validate()); len(got) != 1 || got[0] != "migration.rate_limit.count: 0: want 1 to 1000000" {
+	if got := faultsOf(t, p.Validate()); len(got) != 1 || got[0] != "migration.rate_limit.count: 0: want 1 to 100000" {
 		t.Errorf("got %v", got)
 	}
 	if d := p.WithDefaults(); d.Migration.MaintenanceWindows[0].Timezone != "UTC" || p.Migration.MaintenanceWindows[0].Timezone != "" {

@@ -9,9 +9,11 @@ import (
 
 // migrationCommands is `go-cluster migration`.
 type migrationCommands struct {
-	List   migrationList   `cmd:"" help:"List migrations, under way and past."`
-	Show   migrationShow   `cmd:"" help:"Show one migration step by step."`
-	Cancel migrationCancel `cmd:"" help:"Give a migration up; the instance stays where it was."`
+	List    migrationList    `cmd:"" help:"List migrations, proposed, under way and past."`
+	Show    migrationShow    `cmd:"" help:"Show one migration step by step."`
+	Cancel  migrationCancel  `cmd:"" help:"Give a migration up; the instance stays where it was."`
+	Approve migrationApprove `cmd:"" help:"Approve of a proposed move that the policy wants approved."`
+	Deny    migrationDeny    `cmd:"" help:"Refuse a proposed move; the same cause proposes it no more."`
 }
 
 type migrationList struct {

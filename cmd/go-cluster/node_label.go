@@ -84,6 +84,11 @@ func (cmd *nodeLabel) Run(s *session) error {
 	for _, m := range plan.Moves {
 		c.sayf("%s: %s", foretold(m), m.Why)
 	}
+	for _, h := range plan.Held {
+		for _, why := range h.Holds {
+			c.sayf("%s %s is held: %s", h.Instance, route(h.From, h.To), holdLine(why))
+		}
+	}
 	if err := c.data(labelResult{LabelReply: rep, Moves: plan.Moves, Pending: plan.Pending}); err != nil {
 		return err
 	}

@@ -22,7 +22,7 @@ const defaultStableWait = 5 * time.Minute
 // Help is printed by kong.
 func (*nodeWaitStable) Help() string {
 	return `Stable means: everything that happened before the question has been decided upon, no migration touches the node, and every
-instance on it is healthy. Without --timeout it waits for ` + span(defaultStableWait) + `; when time is up it says what is still awaited and exits 4.
+instance on it is healthy. When nothing but an approval is awaited it exits 11. Without --timeout it waits for ` + span(defaultStableWait) + `; when time is up it says what is still awaited and exits 4.
 
 Examples:
   go-cluster node wait-stable node-1 --timeout 2m`
@@ -72,6 +72,10 @@ func (w *watcher) untilStable(node string, minSeq uint64) error {
 				w.notef("%s waits for: %s", node, strings.Join(rep.Waiting, "; "))
 			}
 			last = rep
+			if rep.Approval {
+				w.notef("approve with: go-cluster migration approve ID, see: go-cluster migration list --node %s", node)
+				return done(exitApproval)
+			}
 			err = w.untilSomething(detail)
 		default:
 			err = w.outage(err)

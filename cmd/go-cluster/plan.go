@@ -2,8 +2,11 @@ package main
 
 import (
 	"errors"
+	"fmt"
+	"time"
 
 	"github.com/go-cluster/go-cluster/api"
+	"github.com/go-cluster/go-cluster/events"
 )
 
 // PlanFlags are for commands whose consequences can be asked for beforehand. Its name is exported, as that of every embedded set
@@ -53,7 +56,7 @@ func (c *client) dryRun(f PlanFlags, req api.PreviewRequest, changes bool) error
 }
 
 func changesAnything(rep api.PreviewReply) bool {
-	return len(rep.Moves) > 0 || len(rep.NewlyPending) > 0
+	return len(rep.Moves) > 0 || len(rep.Held) > 0 || len(rep.NewlyPending) > 0
 }
 
 func (s *session) planTable(rep api.PreviewReply) {
@@ -62,7 +65,21 @@ func (s *session) planTable(rep api.PreviewReply) {
 		g.row(m.Instance, route(m.From, m.To), m.Reason, m.Why)
 	}
 	g.flush("nothing would move")
+	for _, h := range rep.Held {
+		fmt.Fprintf(s.out, "%s %s is held (%s)\n", h.Instance, route(h.From, h.To), h.Reason)
+		for _, why := range h.Holds {
+			fmt.Fprintf(s.out, "  %s\n", holdLine(why))
+		}
+	}
 	s.pending(s.out, rep.Pending)
+}
+
+// holdLine writes one guardrail that holds a move.
+func holdLine(h events.Hold) string {
+	if h.Until.IsZero() {
+		return h.Rule + ": " + h.Detail
+	}
+	return fmt.Sprintf("%s until %s: %s", h.Rule, h.Until.UTC().Format(time.RFC3339), h.Detail)
 }
 
 // accepted prints the acknowledgement of a detached command.

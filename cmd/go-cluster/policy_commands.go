@@ -18,6 +18,7 @@ import (
 type policyCommands struct {
 	Show policyShow `cmd:"" help:"Show the guardrails in force, and freezes."`
 	Set  policySet  `cmd:"" help:"Replace the guardrails by those of a file."`
+	Diff policyDiff `cmd:"" help:"Show what the guardrails of a file would change."`
 }
 
 type policyShow struct{}
@@ -81,28 +82,124 @@ func (s *session) policyTable(rep api.PolicyReply) error {
 
 // onlyStored names the guardrails that a policy sets and nobody judges yet, sorted.
 func onlyStored(policy spec.Policy, enforced []string) ([]string, error) {
-	var sections map[string]map[string]jsontext.Value
-	b, err := json.Marshal(policy)
-	if err == nil {
-		err = json.Unmarshal(b, &sections)
-	}
+	keys, err := policyKeys(policy)
 	if err != nil {
-		return nil, fmt.Errorf("list the guardrails of a policy: %w", err)
+		return nil, err
 	}
 	var out []string
-	for section, guardrails := range sections {
-		for name := range guardrails {
-			path := section + "." + name
-			if !slices.Contains(enforced, name) && !slices.Contains(enforced, path) && !slices.Contains(enforced, section) {
-				out = append(out, path)
-			}
+	for path := range keys {
+		section, name, _ := strings.Cut(path, ".")
+		if !slices.Contains(enforced, name) && !slices.Contains(enforced, path) && !slices.Contains(enforced, section) {
+			out = append(out, path)
 		}
 	}
 	slices.Sort(out)
 	return out, nil
 }
 
+type policyDiff struct {
+	File string `short:"f" required:"" placeholder:"FILE" predictor:"file" help:"File with the whole policy, YAML or JSON; - reads standard input."`
+}
+
+// Run is called by kong.
+func (cmd *policyDiff) Run(s *session) error {
+	policy, err := s.readPolicy(cmd.File)
+	if err != nil {
+		return err
+	}
+	c, err := s.connect()
+	if err != nil {
+		return err
+	}
+	defer c.close()
+	now, err := c.policy()
+	if err != nil {
+		return err
+	}
+	changes, err := policyChanges(now.Policy, policy.WithDefaults())
+	if err != nil {
+		return err
+	}
+	return s.print(changes, func() {
+		g := newGrid(s.out, "key", "now", "file")
+		for _, ch := range changes {
+			g.row(ch.Key, orNothing(ch.Now), orNothing(ch.File))
+		}
+		g.flush("no difference")
+	})
+}
+
+func orNothing(v jsontext.Value) string {
+	if v == nil {
+		return "off"
+	}
+	return string(v)
+}
+
+// policyChange is one key that a file would change; a side that does not set it has none.
+type policyChange struct {
+	Key  string         `json:"key"`
+	Now  jsontext.Value `json:"now,omitempty"`
+	File jsontext.Value `json:"file,omitempty"`
+}
+
+// policyChanges lists the keys in which two policies differ, sorted.
+func policyChanges(now, file spec.Policy) ([]policyChange, error) {
+	x, err := policyKeys(now)
+	if err != nil {
+		return nil, err
+	}
+	y, err := policyKeys(file)
+	if err != nil {
+		return nil, err
+	}
+	out := []policyChange{}
+	all := maps.Clone(x)
+	maps.Copy(all, y)
+	for _, k := range slices.Sorted(maps.Keys(all)) {
+		if string(x[k]) != string(y[k]) {
+			out = append(out, policyChange{k, x[k], y[k]})
+		}
+	}
+	return out, nil
+}
+
+func policyKeys(p spec.Policy) (map[string]jsontext.Value, error) {
+	var sections map[string]map[string]jsontext.Value
+	b, err := json.Marshal(p, json.Deterministic(true))
+	if err == nil {
+		err = json.Unmarshal(b, &sections)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("list the keys of a policy: %w", err)
+	}
+	out := map[string]jsontext.Value{}
+	for section, keys := range sections {
+		for k, v := range keys {
+			out[section+"."+k] = v
+		}
+	}
+	return out, nil
+}
+
+// readPolicy reads a policy file and says everything that is wrong with it.
+func (s *session) readPolicy(file string) (spec.Policy, error) {
+	b, err := s.readFile(file)
+	if err != nil {
+		return spec.Policy{}, err
+	}
+	policy, err := spec.DecodePolicy(b)
+	if err == nil {
+		err = policy.Validate()
+	}
+	if err != nil {
+		return spec.Policy{}, fail(exitUsage, "policy not set: %s", listed(faultLines(file, err)))
+	}
+	return policy, nil
+}
+
 type policySet struct {
+	PlanFlags
 	File string `short:"f" required:"" placeholder:"FILE" predictor:"file" help:"File with the whole policy, YAML or JSON; - reads standard input."`
 }
 
@@ -117,22 +214,26 @@ Examples:
 
 // Run is called by kong.
 func (cmd *policySet) Run(s *session) error {
-	b, err := s.readFile(cmd.File)
+	policy, err := s.readPolicy(cmd.File)
 	if err != nil {
 		return err
-	}
-	policy, err := spec.DecodePolicy(b)
-	if err == nil {
-		err = policy.Validate()
-	}
-	if err != nil {
-		return fail(exitUsage, "policy not set: %s", listed(faultLines(cmd.File, err)))
 	}
 	c, err := s.connect()
 	if err != nil {
 		return err
 	}
 	defer c.close()
+	if cmd.DryRun {
+		now, err := c.policy()
+		if err != nil {
+			return err
+		}
+		changes, err := policyChanges(now.Policy, policy.WithDefaults())
+		if err != nil {
+			return err
+		}
+		return c.dryRun(cmd.PlanFlags, api.PreviewRequest{Policy: &api.PolicyRequest{Policy: policy}}, len(changes) > 0)
+	}
 	ack, err := call[api.PolicyRequest, api.Ack](c, api.PolicySet, api.PolicyRequest{Meta: c.command(), Policy: policy})
 	if err != nil {
 		return err

@@ -73,10 +73,22 @@ func (d *decision) begin() (*events.Draft, time.Time) {
 	if d.steps == nil {
 		return d.failed("stale", fmt.Sprintf("apps of mode %s cannot %s yet", d.a.Spec.Mode, d.m.Kind), nil, d.left(), "")
 	}
-	if rules := d.judge(d.m); len(rules) > 0 {
+	if placement.Windowed(d.v, d.m) && !d.sure {
+		return nil, d.v.Time // whether a window is open is not known without a clock
+	}
+	if rules := d.judged(); len(rules) > 0 {
 		return d.stale(rules)
 	}
 	return d.started(d.next(d.steps[0], 0, false))
+}
+
+// judged lists every rule that keeps the migration from going on, those of the clock included.
+func (d *decision) judged() []events.Rejection {
+	rules := d.judge(d.m)
+	if d.sure {
+		rules = append(rules, placement.Closed(d.v, d.m, d.now)...)
+	}
+	return rules
 }
 
 // before decides while the source can still serve on as if nothing had been tried.
@@ -140,7 +152,7 @@ func (d *decision) hookOver(s step, r *api.StepReport) (*events.Draft, time.Time
 // done ends a step that was done before the commit, or commits.
 func (d *decision) done(s step, r *api.StepReport) (*events.Draft, time.Time) {
 	if s.Judge && !(s.Commit && d.gone()) {
-		if rules := d.judge(d.m); len(rules) > 0 {
+		if rules := d.judged(); len(rules) > 0 {
 			return d.stale(rules)
 		}
 	}

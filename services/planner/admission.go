@@ -23,7 +23,9 @@ func admission(v *projections.Cluster, moves []placement.Decision, cause, correl
 	size := 0
 	for _, d := range moves {
 		m := d.Move
-		m.Migration = "m-" + events.Derive(plan, m.Instance)[:12]
+		if m.Migration == "" { // a proposal keeps its own
+			m.Migration = "m-" + events.Derive(plan, m.Instance)[:12]
+		}
 		var refused []events.RefusedNodes
 		if !explained[m.App] {
 			refused = grouped(m.App, d.Refused)

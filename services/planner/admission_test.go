@@ -40,6 +40,7 @@ func crowded(nodes, apps int) *projections.Cluster {
 // A plan of any size is admitted in events that the log takes, whole, without a move that is admitted twice.
 func TestAdmissionsFit(t *testing.T) {
 	v := crowded(60, 300)
+	v.Policy.Migration.MaxConcurrent = 1000
 	admitted, passes := map[string]bool{}, 0
 	for {
 		plan := placement.Make(v, nil, time.Time{})

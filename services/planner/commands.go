@@ -16,28 +16,30 @@ import (
 
 func (s *Service) handlers() map[api.Endpoint]transport.Handler {
 	return map[api.Endpoint]transport.Handler{
-		api.AppApply:        s.apply,
-		api.AppRemove:       s.remove,
-		api.AppRestart:      s.restart,
-		api.AppMove:         s.move,
-		api.AppPlacement:    s.updatePlacement,
-		api.AppHook:         s.hookAnswered,
-		api.AppEvacuate:     s.evacuate,
-		api.NodeDrain:       s.drain,
-		api.NodeDrainCancel: s.cancelDrain,
-		api.MigrationCancel: s.cancel,
-		api.PolicySet:       s.setPolicy,
-		api.MovesFreeze:     s.freeze,
-		api.MovesUnfreeze:   s.unfreeze,
-		api.AppList:         s.listApps,
-		api.AppShow:         s.showApp,
-		api.MigrationList:   s.listMigrations,
-		api.MigrationShow:   s.showMigration,
-		api.PolicyShow:      s.showPolicy,
-		api.NodeStable:      s.stable,
-		api.OrderStatus:     s.order,
-		api.StateShow:       s.showState,
-		api.PlanPreview:     s.preview,
+		api.AppApply:         s.apply,
+		api.AppRemove:        s.remove,
+		api.AppRestart:       s.restart,
+		api.AppMove:          s.move,
+		api.AppPlacement:     s.updatePlacement,
+		api.AppHook:          s.hookAnswered,
+		api.AppEvacuate:      s.evacuate,
+		api.NodeDrain:        s.drain,
+		api.NodeDrainCancel:  s.cancelDrain,
+		api.MigrationCancel:  s.cancel,
+		api.MigrationApprove: s.approve,
+		api.MigrationDeny:    s.deny,
+		api.PolicySet:        s.setPolicy,
+		api.MovesFreeze:      s.freeze,
+		api.MovesUnfreeze:    s.unfreeze,
+		api.AppList:          s.listApps,
+		api.AppShow:          s.showApp,
+		api.MigrationList:    s.listMigrations,
+		api.MigrationShow:    s.showMigration,
+		api.PolicyShow:       s.showPolicy,
+		api.NodeStable:       s.stable,
+		api.OrderStatus:      s.order,
+		api.StateShow:        s.showState,
+		api.PlanPreview:      s.preview,
 	}
 }
 
@@ -73,6 +75,10 @@ func (s *Service) move(ctx context.Context, r *transport.Request) (any, error) {
 		}
 		cause := "cmd:" + r.Meta.ID
 		d.Cause, d.Correlation = cause, cause
+		if len(d.Queued) > 0 {
+			d.Migration = proposalID(v, d.Move)
+			return &events.Draft{Aggregate: events.App(d.App), App: d.App, Data: held(d.Move, d.Queued)}, nil
+		}
 		return admission(v, []placement.Decision{d}, cause, ""), nil
 	})
 }
@@ -95,6 +101,10 @@ func (s *Service) cancel(ctx context.Context, r *transport.Request) (any, error)
 		switch {
 		case m == nil:
 			return nil, api.Refuse(api.CodeNotFound, "cancel %s: no such migration", req.Migration)
+		case m.Status == projections.MigrationHeld && m.Trigger == events.TriggerManual && m.Orderer == "":
+			return &events.Draft{Aggregate: events.App(m.App), App: m.App, Correlation: m.Correlation, Data: &events.MigrationCancelled{Ref: m.Ref(), Why: "operator"}}, nil
+		case m.Status == projections.MigrationHeld:
+			return nil, api.Refuse(api.CodeRefused, "cancel %s: it is held, and planned anew for as long as its cause stands; deny it, or end its cause: %s", m.Migration, m.Reason)
 		case m.Ended():
 			return nil, api.Refuse(api.CodeRefused, "cancel %s: it has ended (%s)", m.Migration, m.Status)
 		case m.Committed:

@@ -49,6 +49,9 @@ func decide(v *projections.Cluster, plan placement.Plan, now time.Time, sure boo
 		first := moves[0].Move
 		add(admission(v, moves, first.Cause, first.Correlation))
 	}
+	for _, d := range proposals(v, plan, now, sure) {
+		add(d)
+	}
 	for _, s := range plan.Satisfied {
 		a := v.Apps[s.App]
 		add(&events.Draft{Aggregate: events.App(s.App), App: s.App, Cause: a.Pending.By.ID, Correlation: a.Pending.By.Correlation, Data: &events.PlacementSatisfied{Node: s.Node}})

@@ -22,7 +22,7 @@ func (s *Service) preview(ctx context.Context, r *transport.Request) (any, error
 	if count := kinds(req); count != 1 {
 		return nil, &api.Error{Code: api.CodeInvalid, Detail: fmt.Sprintf("preview: say one thing to preview, not %d", count)}
 	}
-	out := api.PreviewReply{Moves: []api.PlannedMove{}, Pending: []api.PendingView{}, NewlyPending: []string{}}
+	out := api.PreviewReply{Moves: []api.PlannedMove{}, Held: []api.HeldMove{}, Pending: []api.PendingView{}, NewlyPending: []string{}}
 	return &out, s.Question(ctx, r, func(v *projections.Cluster) error {
 		out.Seq = v.Seq
 		if req.Move != nil {
@@ -36,6 +36,9 @@ func (s *Service) preview(ctx context.Context, r *transport.Request) (any, error
 		for _, d := range plan.Moves {
 			out.Moves = append(out.Moves, planned(d))
 		}
+		for _, h := range plan.Held {
+			out.Held = append(out.Held, api.HeldMove{PlannedMove: planned(h.Decision), Holds: h.Holds})
+		}
 		for _, p := range plan.Pending {
 			out.Pending = append(out.Pending, api.PendingView{App: p.App, Instance: p.Instance, Code: p.Code, Reason: p.Reason, Rejections: p.Refused})
 			if a := v.Apps[p.App]; a == nil || a.Pending == nil {
@@ -48,7 +51,7 @@ func (s *Service) preview(ctx context.Context, r *transport.Request) (any, error
 
 func kinds(req api.PreviewRequest) int {
 	count := 0
-	for _, given := range []bool{req.Label != nil, req.Drain != nil, req.Evacuate != nil, req.Move != nil, req.Apply != nil, req.Uncordon != nil} {
+	for _, given := range []bool{req.Label != nil, req.Drain != nil, req.Evacuate != nil, req.Move != nil, req.Apply != nil, req.Uncordon != nil, req.Policy != nil} {
 		if given {
 			count++
 		}
@@ -61,7 +64,10 @@ func (s *Service) previewMove(v *projections.Cluster, m *api.MoveRequest, out *a
 	if refusal != nil {
 		return refusal
 	}
-	if d.To != "" {
+	switch {
+	case len(d.Queued) > 0:
+		out.Held = append(out.Held, api.HeldMove{PlannedMove: planned(d), Holds: d.Queued})
+	case d.To != "":
 		out.Moves = append(out.Moves, planned(d))
 	}
 	return nil
@@ -116,6 +122,11 @@ func supposed(v *projections.Cluster, req api.PreviewRequest) (*projections.Clus
 			return nil, err
 		}
 		n.Cordoned = false
+	case req.Policy != nil:
+		if err := req.Policy.Policy.Validate(); err != nil {
+			return nil, &api.Error{Code: api.CodeInvalid, Field: "policy", Detail: fmt.Sprintf("policy: %v", err)}
+		}
+		w.Policy = req.Policy.Policy.WithDefaults()
 	case req.Apply != nil:
 		if err := suppose(&w, req.Apply.Spec, next); err != nil {
 			return nil, err

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/go-cluster/go-cluster/api"
+	"github.com/go-cluster/go-cluster/events"
 	"github.com/go-cluster/go-cluster/placement"
 	"github.com/go-cluster/go-cluster/projections"
 	"github.com/go-cluster/go-cluster/transport"
@@ -77,7 +78,7 @@ func (s *Service) showMigration(ctx context.Context, r *transport.Request) (any,
 }
 
 // enforced names the guardrails that this version judges; the others are stored and shown.
-var enforced = []string{"freeze"}
+var enforced = []string{"freeze", "migration", "auto_rebalance"}
 
 func (s *Service) showPolicy(ctx context.Context, r *transport.Request) (any, error) {
 	var out api.PolicyReply
@@ -108,9 +109,19 @@ func (s *Service) stable(ctx context.Context, r *transport.Request) (any, error)
 		if n.Status != projections.StatusReady {
 			wait("%s is %s", n.ID, n.Status)
 		}
-		for _, d := range placement.Make(v, s.Seen.Loads(), s.now(v)).Moves {
+		plan := placement.Make(v, s.Seen.Loads(), s.now(v))
+		for _, d := range plan.Moves {
 			if d.From == n.ID || d.To == n.ID {
 				wait("%s is to move (%s)", d.Instance, d.Reason)
+			}
+		}
+		approvals := 0
+		for _, h := range plan.Held {
+			if h.From == n.ID || h.To == n.ID {
+				wait("%s is held (%s): %s", h.Instance, h.Reason, projections.HoldsLine(h.Holds))
+				if only(h.Holds, events.HoldApproval) {
+					approvals++
+				}
 			}
 		}
 		for _, a := range v.SortedApps() {
@@ -126,8 +137,14 @@ func (s *Service) stable(ctx context.Context, r *transport.Request) (any, error)
 			}
 		}
 		out.Stable = len(out.Waiting) == 0
+		out.Approval = !out.Stable && approvals == len(out.Waiting)
 		return nil
 	})
+}
+
+// only says whether one rule alone holds a move.
+func only(holds []events.Hold, rule string) bool {
+	return !slices.ContainsFunc(holds, func(h events.Hold) bool { return h.Rule != rule })
 }
 
 // order reports the progress of a drain, an evacuation, a rebalance or a single migration.
