@@ -90,6 +90,11 @@ properties: ## CASES (10000) random states for each property of plans; 1000 chan
 bench: ## Every benchmark
 	$(GO) test -run '^$$' -bench . -benchmem $$(grep -rl --include='*_test.go' '^func Benchmark' . | xargs -n1 dirname | sort -u)
 
+.PHONY: roadef
+roadef: ## The placement search on the ROADEF challenge: DATA=folder of its files, TIME (10s) each, SEED (1)
+	@test -n "$(DATA)" || { echo "make roadef DATA=folder [TIME=10s] [SEED=1] [ARGS='-cpu -instances b_1,b_2']"; exit 2; }
+	@$(GO) run ./cmd/roadef -data "$(DATA)" -time $(or $(TIME),10s) -seed $(or $(SEED),1) $(ARGS)
+
 .PHONY: golden
 golden: ## Golden files for new event types; a file that is there is never changed
 	$(GO) test -count 1 ./events -run '^TestGolden' -add-golden

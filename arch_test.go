@@ -111,6 +111,7 @@ var layers = []layer{
 	{"placement/model", []string{"api", "placement/snapshot", "spec"}, "a problem is a compiled state and decides nothing"},
 	{"placement/flow", nil, "counting knows no names"},
 	{"placement/engine", []string{"events", "placement/flow", "placement/model", "placement/snapshot", "spec"}, "plans follow from a problem alone"},
+	{"placement/search", nil, "searching knows no names"},
 	{"placement/check", []string{"events", "placement/snapshot", "spec"}, "who judges plans shares no code with who makes them"},
 	{"transport", []string{"api", "events", "spec"}, "it carries and does not judge"},
 	{"transport/embedded", nil, "a server is a server, whoever connects to it"},
@@ -125,6 +126,7 @@ var layers = []layer{
 	{"agent/watchdog", nil, "it must live when everything else is broken"},
 	{"examples/*", []string{"cluster"}, "a sample app is an app like those of others: it has no part of ours in it but what is public"},
 	{"cmd/go-cluster", []string{"*"}, "where everything is put together"},
+	{"cmd/roadef", []string{"placement/search"}, "a contest of the search alone"},
 	{"cmd/hunt", []string{"invariants/planted"}, "it builds and runs the simulation with each planted mistake"},
 	// What tests are made with. Only tests import it.
 	{"services/servicetest", []string{"*"}, "a harness"},
