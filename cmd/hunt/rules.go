@@ -40,7 +40,7 @@ var rules = []rule{
 	{8, "an app's epochs go on from the highest that any node has seen", "projections/apply.go",
 		"a.Epoch = max(a.Epoch, n.Epochs[name])", "_ = n", "./projections", "TestEpochsFromJoined"},
 	{9, "what is on its way to a node takes its place there", "placement/usage.go",
-		"planted.ForgetInFlight", "(true || planted.ForgetInFlight)", "./placement", "TestPlanIsSound|TestScenarios"},
+		"planted.ForgetInFlight", "(true || planted.ForgetInFlight)", "./sim", "TestMadeHistories"},
 	{10, "a migration is judged again before it starts", "services/migrator/next.go",
 		"if rules := d.judge(d.m); len(rules) > 0 {\n\t\treturn d.stale(rules)\n\t}\n\treturn d.started(", "return d.started(", "./services/migrator", "TestScenarios"},
 	{12, "the loss of an incarnation ends its instances", "projections/apply.go",
