@@ -203,13 +203,16 @@ var made = map[string]func(*Cluster){
 		}
 		send[api.ApplyReply](c, api.AppApply, api.ApplyRequest{Meta: c.Meta(), Spec: singleton("db")})
 	},
-	"forget_in_flight": func(c *Cluster) {
-		c.slow(Behaviour{StartTakes: 5 * time.Second, StopTakes: 5 * time.Second})
-		for i := range 4 { // of 16 Gi on each of three nodes
-			app := singleton(fmt.Sprint("big", i))
-			app.Resources.Memory = 9 << 30
-			send[api.ApplyReply](c, api.AppApply, api.ApplyRequest{Meta: c.Meta(), Spec: app})
-		}
+	"forget_in_flight": func(c *Cluster) { // two of 9 Gi do not fit on a node of 16
+		app := singleton("big0")
+		app.Resources.Memory = 9 << 30
+		c.Apply(app)
+		c.slow(Behaviour{StopTakes: 5 * time.Second})
+		to := c.other(c.On("big0")[0])
+		c.move("big0", to)
+		c.For(time.Second) // it stops, and is not there yet
+		app.Name, app.Prefer = "big1", []spec.Preference{{Node: to, Weight: 100}}
+		send[api.ApplyReply](c, api.AppApply, api.ApplyRequest{Meta: c.Meta(), Spec: app})
 	},
 	"pending_untold": func(c *Cluster) {
 		send[api.ApplyReply](c, api.AppApply, api.ApplyRequest{Meta: c.Meta(), Spec: singleton("db", "role=none")})
