@@ -19,15 +19,13 @@ func Bound(s *snapshot.State, p *snapshot.Plan, c *snapshot.Certificate) error {
 	if err != nil {
 		return err
 	}
-	least := w.forced(p, func(m *snapshot.Move) bool { return len(c.Node) == 0 || c.Pinned[m.Instance] || m.To == "" })
+	least := w.forced(p, func(*snapshot.Move) bool { return true }) + w.excess() // what has to be needs no certificate
 	if len(c.Node) > 0 {
 		counted, err := dual(s, p, c)
 		if err != nil {
 			return err
 		}
-		least += counted
-	} else {
-		least += w.excess()
+		least = max(least, counted+w.forced(p, func(m *snapshot.Move) bool { return c.Pinned[m.Instance] || m.To == "" }))
 	}
 	if p.Bound.MinMoves > least {
 		return fmt.Errorf("the bound is said to be %d, its certificate proves %d", p.Bound.MinMoves, least)

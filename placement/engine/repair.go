@@ -277,6 +277,11 @@ func (pl *planner) repairBound(bad []int32) (sum int) {
 		least := pl.conflictBound(n)
 		for d, c := range pl.p.Nodes[n].Cap {
 			excess := pl.b.used[int(n)*pl.b.dims+d] - c
+			for _, u := range pl.b.units[n] {
+				if pl.stuck[u] {
+					excess -= pl.p.Units[u].Demand[d]
+				}
+			}
 			if excess <= 0 {
 				continue
 			}
@@ -301,7 +306,7 @@ func (pl *planner) repairBound(bad []int32) (sum int) {
 // conflictBound is a matching among the units of a node that may not share it: one of each pair has to leave.
 func (pl *planner) conflictBound(n int32) (pairs int) {
 	b := pl.b
-	units := b.units[n]
+	units := slices.DeleteFunc(slices.Clone(b.units[n]), func(u int32) bool { return pl.stuck[u] }) // what should not be there is no reason for others to leave
 	matched := make([]bool, len(units))
 	for i, x := range units {
 		for j := i + 1; j < len(units) && !matched[i]; j++ {
