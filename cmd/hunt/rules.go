@@ -42,7 +42,7 @@ var rules = []rule{
 	{9, "what is on its way to a node takes its place there", "placement/usage.go",
 		"planted.ForgetInFlight", "(true || planted.ForgetInFlight)", "./sim", "TestMadeHistories"},
 	{10, "a migration is judged again before it starts", "services/migrator/next.go",
-		"if rules := d.judge(d.m); len(rules) > 0 {\n\t\treturn d.stale(rules)\n\t}\n\treturn d.started(", "return d.started(", "./services/migrator", "TestScenarios"},
+		"if rules := d.judged(); len(rules) > 0 {\n\t\treturn d.stale(rules)\n\t}\n\treturn d.started(", "return d.started(", "./services/migrator", "TestScenarios"},
 	{12, "the loss of an incarnation ends its instances", "projections/apply.go",
 		"\t\t\tn.Status = StatusLost\n\t\t}\n\t\tc.loseIncarnation(e, d)", "\t\t\tn.Status = StatusLost\n\t\t}", "./projections", "TestLostIncarnation"},
 	{13, "a drain is complete with nothing on the node", "services/planner/orders.go",
