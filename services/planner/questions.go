@@ -78,7 +78,8 @@ func (s *Service) showMigration(ctx context.Context, r *transport.Request) (any,
 }
 
 // enforced names the guardrails that this version judges; the others are stored and shown.
-var enforced = []string{"freeze", "migration", "auto_rebalance"}
+var enforced = []string{"freeze", "migration", "auto_rebalance.enabled", "auto_rebalance.threshold", "auto_rebalance.max_concurrent",
+	"auto_rebalance.cooldown_period", "auto_rebalance.exclude_apps"}
 
 func (s *Service) showPolicy(ctx context.Context, r *transport.Request) (any, error) {
 	var out api.PolicyReply

@@ -16,6 +16,9 @@ import (
 
 // showState answers with everything that a plan rests on.
 func (s *Service) showState(ctx context.Context, r *transport.Request) (any, error) {
+	if _, err := transport.Decode[api.ListRequest](r); err != nil {
+		return nil, err
+	}
 	var (
 		out   api.StateReply
 		state *snapshot.State
