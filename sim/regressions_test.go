@@ -186,3 +186,6 @@ func TestNodeWhereItFailedGoesLast(t *testing.T) {
 		}
 	})
 }
+
+// Services that start while NATS is going away begin when it is back: their process does not end.
+func TestServicesStartWhileNATSGoes(t *testing.T) { live(t, schedule(1906)) }

@@ -109,7 +109,11 @@ func Serve(nc *nats.Conn, s events.Subjects, name, version, replica string, hand
 		err = svc.announce()
 	}
 	if err == nil {
-		err = flush(nc, 5*time.Second)
+		// Who is told that it serves may ask at once. While NATS is away nobody can: the client sends its subscriptions when it is back.
+		if err = flush(nc, 5*time.Second); err != nil && !nc.IsClosed() {
+			o.Log.Warn("not heard by NATS yet", zap.String("service", name), zap.Error(err))
+			err = nil
+		}
 	}
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("serve %s of cluster %s: %w", name, s.Cluster(), err), svc.Stop())

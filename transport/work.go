@@ -69,15 +69,14 @@ func (w work) run(ctx context.Context) (err error) {
 			err = fmt.Errorf("consumer %s of stream %s: %w", w.durable, w.stream, err)
 		}
 	}()
-	nc, err := w.connect()
+	nc, c, err := w.open(ctx)
 	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
 		return err
 	}
 	defer closeDrained(nc)
-	c, err := bind(ctx, nc, w.stream, w.durable)
-	if err != nil {
-		return err
-	}
 	logger := zapLogger{w.log}
 	sub, err := wmjs.NewSubscriber(wmjs.SubscriberConfig{
 		Conn:           nc,
@@ -128,6 +127,32 @@ func (w work) run(ctx context.Context) (err error) {
 	c.stop()
 	_ = flush(nc, time.Second) // acknowledgements leave now or their messages come again: both are right
 	return errors.Join(why, router.Close(), <-ended)
+}
+
+// open connects and binds to the consumer. It tries again while NATS is away, which at a start is no worse than later; that the
+// consumer does not exist, or that NATS refuses us, is an answer.
+func (w work) open(ctx context.Context) (*nats.Conn, *consumer, error) {
+	for wait := time.Second; ; wait = min(2*wait, lastDelay) {
+		nc, err := w.connect()
+		if err == nil {
+			var c *consumer
+			if c, err = bind(ctx, nc, w.stream, w.durable); err == nil {
+				return nc, c, nil
+			}
+			nc.Close()
+		}
+		for _, final := range []error{jetstream.ErrConsumerNotFound, jetstream.ErrStreamNotFound, nats.ErrAuthorization, nats.ErrConnectionClosed} {
+			if errors.Is(err, final) {
+				return nil, nil, err
+			}
+		}
+		w.log.Warn("not connected yet", zap.String("consumer", w.durable), zap.Error(err))
+		select {
+		case <-ctx.Done():
+			return nil, nil, ctx.Err()
+		case <-time.After(wait):
+		}
+	}
 }
 
 // closeDrained closes a connection; one that the subscriber has begun to drain gets the time to end by itself.
