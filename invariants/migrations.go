@@ -103,8 +103,10 @@ func (c *Checker) step(e *events.Event, m *move, next *events.Next) {
 	case *events.StepCompleted:
 		if i := c.answers(m, e, legs, d.Step, d.Node, d.OrderSeq, completed); i >= 0 {
 			i++
-			for i < len(legs) && legs[i].source && m.Kind() == events.KindMove && c.sourceGone(m) {
-				i++ // nothing is left to be done there
+			// Where the source is gone nothing is left to be done there. Its loss is an event of the node: whoever decides about the app
+			// may not know of it yet, and no append tells.
+			for i < len(legs) && legs[i].source && m.Kind() == events.KindMove && c.sourceGone(m) && (next == nil || next.Step != legs[i].step) {
+				i++
 			}
 			if i < len(legs) {
 				c.wants(m, next, legs[i], m.undoing)
