@@ -34,10 +34,10 @@ check: ## Format, vet, staticcheck, architecture and unit tests: seconds, before
 BUBBLES = $$($(GO) list -test -f '{{.ImportPath}}{{range .Deps}} {{.}}{{end}}' ./... | sed -n 's|^\([^ ]*\)\.test .* testing/synctest .*|\1|p')
 
 .PHONY: test
-test: ## Everything with the race detector, and 2000 seeds without, as CI runs it: minutes
+test: ## Everything with the race detector, and 300 seeds without, as CI runs it: minutes
 	@bubbles="$(BUBBLES)"; rest=$$($(GO) list ./... | grep -vxF "$$bubbles"); export CGO_ENABLED=1; set -x; \
 	$(GO) test -race -timeout 30m -cpu 1 $$bubbles && $(GO) test -race -timeout 30m $$rest
-	$(MAKE) sim
+	$(MAKE) sim SEEDS=300
 
 .PHONY: race
 race: ## The race detector over one package, ten times: make race PKG=./events
