@@ -61,8 +61,8 @@ chaos: ## Real processes killed and stopped at every step: all of it, not CI's s
 	$(GO) test -count 1 -timeout 2h -v ./chaos -chaos.all
 
 .PHONY: sim
-sim: ## SEEDS (2000) random scenarios of whole clusters in virtual time, on all processors
-	$(GO) test -count 1 -timeout 12h -v ./sim -run '^TestSeeds$$' -sim.seeds $(SEEDS) -sim.from $(FROM)
+sim: ## SEEDS (2000) random scenarios of whole clusters in virtual time, on all processors, and one whose log is cut everywhere
+	$(GO) test -count 1 -timeout 12h -v ./sim -run '^(TestSeeds|TestTruncatedLog)$$' -sim.cuts -sim.seeds $(SEEDS) -sim.from $(FROM)
 
 .PHONY: soak
 soak: ## Random scenarios, never the same, and real processes killed, for SOAK (10m)

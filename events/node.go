@@ -57,17 +57,18 @@ type NodeJoined struct {
 	Facts   Facts             `json:"facts"`
 }
 
-// NodeSuspected is stored when the lease of a silent node was closed. v1.
+// NodeSuspected is stored when the lease of a silent node was closed, or another machine has the lease of one that the log has as
+// living. v1.
 type NodeSuspected struct {
 	Node     string        `json:"node"`
 	Inc      string        `json:"inc"`
-	LeaseSeq uint64        `json:"lease_seq"` // sequence of the closing write on the lease stream
+	LeaseSeq uint64        `json:"lease_seq"` // sequence of the closing write, or of the other machine's, on the lease stream
 	Silent   spec.Duration `json:"silent"`    // since this labeler first saw the renewal that it closed over
 }
 
 // Why an incarnation is over.
 const (
-	LostSilent    = "silent"    // its lease was closed and waited out
+	LostSilent    = "silent"    // its lease was closed, or had become another machine's, and was waited out
 	LostYielded   = "yielded"   // it stopped everything and said so
 	LostRebooted  = "rebooted"  // the same machine came back with another boot
 	LostConfirmed = "confirmed" // an operator vouched for it

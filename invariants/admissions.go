@@ -235,7 +235,8 @@ func (c *Checker) satisfied(e *events.Event, a *app) {
 			delete(at, m.Instance) // it is on its way out
 		}
 	}
-	if len(at) < a.desired() {
+	// Nodes stand on other aggregates: the planner may not have seen the newest loss.
+	if len(at) < a.desired() && e.Stored.Sub(a.bereft) >= fresh {
 		c.broke(Places, "%s is no longer Pending, and %d of %d instances have a place", e.App, len(at), a.desired())
 	}
 	for _, id := range sorted(at) {

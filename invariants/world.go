@@ -39,6 +39,7 @@ type app struct {
 	pending         bool
 	instances       map[string]*instance
 	leader          *leader
+	bereft          time.Time // when instances last ended with their node
 }
 
 type instance struct {
@@ -158,7 +159,7 @@ func (w *world) applyNode(e *events.Event) {
 	switch d := e.Data.(type) {
 	case *events.NodeJoined:
 		if n.machine == d.Machine && n.inc != d.Inc { // a machine stops everything before it begins anew
-			w.over(func(a *app, at, inc string) bool { return at == e.Aggregate.ID && inc != d.Inc })
+			w.over(e.Stored, func(a *app, at, inc string) bool { return at == e.Aggregate.ID && inc != d.Inc })
 		}
 		n.status, n.inc, n.machine, n.ttl, n.facts = "ready", d.Inc, d.Machine, d.TTL.D(), d.Facts
 	case *events.NodeSuspected:
@@ -169,7 +170,7 @@ func (w *world) applyNode(e *events.Event) {
 		if n.inc == d.Inc {
 			n.status = "lost"
 		}
-		w.over(func(a *app, _, inc string) bool {
+		w.over(e.Stored, func(a *app, _, inc string) bool {
 			return inc == d.Inc && (d.Reason != events.LostSilent || d.Confirmed || !a.stays())
 		})
 	case *events.NodeLeft:
@@ -190,12 +191,16 @@ func (w *world) applyNode(e *events.Event) {
 }
 
 // over ends holders and instances.
-func (w *world) over(is func(a *app, node, inc string) bool) {
+func (w *world) over(at time.Time, is func(a *app, node, inc string) bool) {
 	for _, a := range w.apps {
 		if l := a.leader; l != nil && is(a, l.node, l.inc) {
 			l.ended = true
 		}
+		had := len(a.instances)
 		maps.DeleteFunc(a.instances, func(_ string, in *instance) bool { return is(a, in.node, in.inc) })
+		if len(a.instances) < had {
+			a.bereft = at
+		}
 	}
 }
 

@@ -38,6 +38,11 @@ func One(v *projections.Cluster, loads map[string]api.Load, now time.Time, r Req
 	}
 	m := events.Move{App: a.Name, Instance: in.ID, SpecRev: a.SpecRev, From: in.Node, FromInc: in.Inc, Reason: events.ReasonManual,
 		Trigger: events.TriggerManual, Class: events.ClassForced, Forced: r.Force}
+	if at := v.Nodes[in.Node]; at != nil {
+		if lost := outlives(a, in, at); lost != "" {
+			return Decision{}, api.Refuse(api.CodeRefused, "move %s: %s", r.App, unconfirmed(in, lost))
+		}
+	}
 	if r.To == in.Node {
 		return Decision{Move: m}, nil // already there
 	}

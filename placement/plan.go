@@ -176,9 +176,9 @@ func (p *planner) forced(a *projections.App) {
 		if n == nil || p.busy(a, in.ID) {
 			continue
 		}
-		if n.Status == projections.StatusLost && a.ContinuesInIsolation() {
+		if lost := outlives(a, in, n); lost != "" {
 			p.pending[a.Name] = &Pending{App: a.Name, Instance: in.ID, Missing: 1, Code: PendingConfirmation, Nodes: len(p.v.Nodes),
-				Reason:  fmt.Sprintf("%s may still run on %s, which is lost: confirm that the machine is off with `go-cluster node lost %s --confirm`", in.ID, n.ID, n.ID),
+				Reason:  unconfirmed(in, lost),
 				Refused: []events.Rejection{{Node: n.ID, Code: events.RuleNotReady, Detail: "lost, and " + a.Name + " continues in isolation"}}}
 			continue
 		}
@@ -250,6 +250,24 @@ func (p *planner) forced(a *projections.App) {
 	}
 }
 
+// outlives says which lost machine may still run an instance that continues in isolation, "" for none. Another machine may be the
+// node by now: it knows nothing of the instance.
+func outlives(a *projections.App, in *projections.Instance, n *projections.Node) string {
+	switch {
+	case !a.ContinuesInIsolation():
+		return ""
+	case n.Inc != in.Inc:
+		return "the machine that was " + n.ID + " before"
+	case n.Status == projections.StatusLost:
+		return n.ID
+	}
+	return ""
+}
+
+func unconfirmed(in *projections.Instance, lost string) string {
+	return fmt.Sprintf("%s may still run on %s, which is lost: confirm that the machine is off with `go-cluster node lost %s --confirm`", in.ID, lost, in.Node)
+}
+
 // yields decides which of two apps that keep away from each other leaves: the one whose rules changed last, then the greater name.
 func (p *planner) yields(a *projections.App, n *projections.Node) bool {
 	for _, r := range sortedKeys(p.u.apps[n.ID]) {
@@ -294,7 +312,7 @@ func (p *planner) surplus(a *projections.App) {
 			continue
 		}
 		n := p.v.Nodes[in.Node]
-		if n == nil || n.Status != projections.StatusReady {
+		if n == nil || n.Status != projections.StatusReady || n.Inc != in.Inc {
 			continue
 		}
 		reason := events.ReasonScale
@@ -392,7 +410,7 @@ func (p *planner) roll(a *projections.App) {
 			return
 		}
 		n := p.v.Nodes[in.Node]
-		if n == nil || n.Status != projections.StatusReady {
+		if n == nil || n.Status != projections.StatusReady || n.Inc != in.Inc {
 			continue
 		}
 		m := events.Move{App: a.Name, Instance: in.ID, SpecRev: a.SpecRev, From: in.Node, FromInc: in.Inc, Reason: events.ReasonSpecUpdate, Trigger: events.TriggerAutomatic,

@@ -3,6 +3,8 @@ package sim
 import (
 	"context"
 	"fmt"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing/synctest"
@@ -16,22 +18,23 @@ import (
 
 // runner does to a cluster what a scenario says. Commands go on in the background: a control plane that is away holds nothing up.
 type runner struct {
-	c       *Cluster
-	s       scenario
-	began   time.Time
-	asking  sync.WaitGroup
-	nodes   map[string]map[string]string // all that have ever been there
-	down    map[string]bool              // nodes whose machine is off
-	ahead   map[string]time.Duration     // wall clocks
-	silent  bool                         // NATS is stopped
-	later   []func()                     // processes to start when it is back
-	mu      sync.Mutex
-	program map[string]Behaviour // node/app →
+	c        *Cluster
+	s        scenario
+	began    time.Time
+	asking   sync.WaitGroup
+	nodes    map[string]map[string]string // all that have ever been there
+	down     map[string]bool              // nodes whose machine is off
+	ahead    map[string]time.Duration     // wall clocks
+	replaced map[string]bool              // nodes whose first machine is gone for good
+	silent   bool                         // NATS is stopped
+	later    []func()                     // processes to start when it is back
+	mu       sync.Mutex
+	program  map[string]Behaviour // node/app →
 }
 
 func newRunner(c *Cluster, s scenario) *runner {
 	r := &runner{c: c, s: s, began: time.Now(), program: map[string]Behaviour{}, down: map[string]bool{}, ahead: map[string]time.Duration{},
-		nodes: map[string]map[string]string{}}
+		nodes: map[string]map[string]string{}, replaced: map[string]bool{}}
 	for id, labels := range s.nodes {
 		r.nodes[id] = labels
 	}
@@ -162,7 +165,7 @@ func (r *runner) unfreeze() {
 }
 
 func (r *runner) lost(node string) {
-	if r.down[node] { // an operator says that a machine is off when it is
+	if r.down[node] || r.replaced[node] { // an operator says that a machine is off when it is
 		order[api.Ack](r, api.NodeLost, api.NodeRequest{Meta: r.c.Meta(), Node: node, Confirm: true}, "lost "+node)
 	}
 }
@@ -212,6 +215,29 @@ func (r *runner) startProcess(args []string) error {
 func (r *runner) crash(node string) {
 	r.c.Crash(node)
 	r.down[node] = true
+}
+
+// replace has another machine, with nothing of the first one's, take a node's name.
+func (r *runner) replace(node string) error {
+	r.crash(node)
+	delete(r.down, node)
+	r.replaced[node] = true
+	if err := os.RemoveAll(filepath.Join(r.c.dir, node)); err != nil {
+		return err
+	}
+	r.c.StartNode(node, r.nodes[node], "boot")
+	return nil
+}
+
+// loseLeases empties the stream of the leases, as a restored server has it that never had one. No services may run.
+func (r *runner) loseLeases() {
+	ctx, c := context.Background(), r.c
+	if err := c.JS.DeleteStream(ctx, c.Subjects.LeasesStream()); err != nil {
+		c.T.Fatal(err)
+	}
+	if err := transport.Bootstrap(ctx, c.JS, c.Subjects, transport.BootstrapOptions{Replicas: 1}); err != nil {
+		c.T.Fatal(err)
+	}
 }
 
 func (r *runner) join(args []string) error {

@@ -117,9 +117,9 @@ func resume(t *testing.T, h scenario, log []events.Message, open []string, same 
 			c.StartNode(id, labels, "after")
 		}
 		c.StartServices("s1")
-		c.Until("every node is ready", 5*time.Minute, func(v *projections.Cluster) bool {
+		c.Until("every node has joined anew", 5*time.Minute, func(v *projections.Cluster) bool {
 			for id := range h.nodes {
-				if n := v.Nodes[id]; n == nil || n.Status != projections.StatusReady {
+				if n := v.Nodes[id]; n == nil || n.Status != projections.StatusReady || n.Joined.Seq <= uint64(len(log)) {
 					return false
 				}
 			}

@@ -46,11 +46,13 @@ func init() {
 		"forget":    {1, "a node to remove from the registry", func(r *runner, a []string) error { r.node(api.NodeRemove, a[0]); return nil }},
 
 		// What happens to machines and processes; a name is that of a node or of a process with services.
-		"kill":  {1, "a node's agent or services, and hard", (*runner).killProcess},
-		"start": {1, "a node's agent or services", (*runner).startProcess},
-		"crash": {1, "a node", func(r *runner, a []string) error { r.crash(a[0]); return nil }},
-		"join":  {1, "a new node and its labels", (*runner).join},
-		"clock": {2, "a process and how far its wall clock is off from now on: clock n1 -1h", (*runner).clock},
+		"kill":      {1, "a node's agent or services, and hard", (*runner).killProcess},
+		"start":     {1, "a node's agent or services", (*runner).startProcess},
+		"crash":     {1, "a node", func(r *runner, a []string) error { r.crash(a[0]); return nil }},
+		"replace":   {1, "a node, whose machine is gone: another takes its name", func(r *runner, a []string) error { return r.replace(a[0]) }},
+		"forgetful": {0, "nothing: the leases are lost, with all that is stored of them", func(r *runner, _ []string) error { r.loseLeases(); return nil }},
+		"join":      {1, "a new node and its labels", (*runner).join},
+		"clock":     {2, "a process and how far its wall clock is off from now on: clock n1 -1h", (*runner).clock},
 
 		// What happens to the network.
 		"cut":    {1, "a process, whose connections end", link((*Link).Cut)},

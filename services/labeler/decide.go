@@ -151,12 +151,21 @@ func leave(v *projections.Cluster, id string) (*events.Draft, error) {
 }
 
 // confirm decides an operator's word that a machine is off. alive says why it cannot be, if anything does. Without an event there
-// is nothing that the word would end.
+// is nothing that the word would end. Where another machine is the node by now, the word is about the one before, as long as
+// something may still run on that.
 func confirm(v *projections.Cluster, id, alive string, leaseSeq uint64) (*events.Draft, error) {
 	n, refused := present(v, "lost", id)
-	switch {
-	case refused != nil:
+	if refused != nil {
 		return nil, refused
+	}
+	for _, in := range v.On(id) {
+		if in.Inc != n.Inc {
+			return &events.Draft{Aggregate: events.Node(id), Node: id, Data: &events.NodeLost{
+				Node: id, Inc: in.Inc, Reason: events.LostConfirmed, Confirmed: true, LeaseSeq: leaseSeq,
+			}}, nil
+		}
+	}
+	switch {
 	case alive != "":
 		return nil, api.Refuse(api.CodeRefused, "lost %s: %s", id, alive)
 	case n.Status == projections.StatusLost && !slices.ContainsFunc(v.On(id), func(in *projections.Instance) bool { return in.Inc == n.Inc }):

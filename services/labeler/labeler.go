@@ -23,7 +23,7 @@ type Service struct {
 
 // New returns a labeler on a Base.
 func New(b *services.Base) *Service {
-	return &Service{Core: services.NewCore(b, events.Labeler), watch: watch{closings: map[string]Closing{}}}
+	return &Service{Core: services.NewCore(b, events.Labeler), watch: newWatch()}
 }
 
 // Run beats, judges and answers until ctx ends.
@@ -45,11 +45,16 @@ func (s *Service) handlers() map[api.Endpoint]transport.Handler {
 
 // watch is what the loop remembers from pass to pass.
 type watch struct {
-	closings map[string]Closing
-	mass     bool          // more than half were silent in the last pass
-	frozen   bool          // the freeze of the present episode has been in the fold
-	lifted   bool          // and was lifted by somebody else
-	calm     time.Duration // when the last episode ended
+	closings  map[string]Closing
+	displaced map[string]Displacement
+	mass      bool          // more than half were silent in the last pass
+	frozen    bool          // the freeze of the present episode has been in the fold
+	lifted    bool          // and was lifted by somebody else
+	calm      time.Duration // when the last episode ended
+}
+
+func newWatch() watch {
+	return watch{closings: map[string]Closing{}, displaced: map[string]Displacement{}}
 }
 
 // episode keeps up with the safety freeze, and says whether that changes what is to be judged. Who sees the freeze gone while the
@@ -74,7 +79,7 @@ func (w *watch) episode(mass, frozen bool, now time.Duration) (judgeAgain bool) 
 
 // judge looks at a sight, and once more when that ends or begins an episode.
 func (w *watch) judge(v *projections.Cluster, s Sight) Judgement {
-	s.Closings, s.Lifted, s.Calm = w.closings, w.lifted, w.calm
+	s.Closings, s.Displaced, s.Lifted, s.Calm = w.closings, w.displacements(v, s), w.lifted, w.calm
 	j := Judge(v, s)
 	_, frozen := v.Frozen[events.FreezeSafety]
 	if w.episode(j.Mass, frozen, s.Now) {

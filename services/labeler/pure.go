@@ -12,6 +12,8 @@ func Told(v *projections.Cluster, d Verdict) *events.Draft {
 		return suspected(v, d.Lease.LeaseRecord, d.Waited)
 	case ActLose:
 		return lost(v, d.Lease.LeaseRecord, events.LostSilent, d.Waited)
+	case ActDisplaced:
+		return displacedLost(v, d)
 	case ActOvertaken:
 		if n := v.Nodes[d.Node]; live(n) {
 			return rebooted(n, d.Lease.Seq)

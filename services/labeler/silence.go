@@ -30,6 +30,7 @@ const (
 	ActYielded   Act = "yielded"   // the node has stopped everything: tell the log at once
 	ActFree      Act = "free"      // the loss is in the log: the node may be taken again
 	ActOvertaken Act = "overtaken" // the same machine holds the lease anew: the incarnation before is over
+	ActDisplaced Act = "displaced" // another machine has the lease, and the incarnation before was waited out: tell the log
 	ActFreeze    Act = "freeze"    // too many are silent at once
 	ActUnfreeze  Act = "unfreeze"  // that is over
 )
@@ -38,8 +39,8 @@ const (
 type Verdict struct {
 	Act    Act
 	Node   string
-	Lease  services.SeenLease
-	Waited time.Duration // silence, or the time waited out
+	Lease  services.SeenLease // with the displaced incarnation in it where one is judged
+	Waited time.Duration      // silence, or the time waited out
 	Why    string
 }
 
@@ -62,8 +63,10 @@ type Sight struct {
 	Now      time.Duration
 	Leases   map[string]services.SeenLease
 	Closings map[string]Closing
-	Lifted   bool          // somebody else has lifted the freeze of the present episode
-	Calm     time.Duration // when a mass silence ended: who is still silent gets a full TTL from here to come back too
+	// Displaced has the living incarnations whose lease is not their own any more.
+	Displaced map[string]Displacement
+	Lifted    bool          // somebody else has lifted the freeze of the present episode
+	Calm      time.Duration // when a mass silence ended: who is still silent gets a full TTL from here to come back too
 }
 
 // Judgement is what is to be done, when to look again on CLOCK_BOOTTIME (0: no time matters), and whether more than half of the
@@ -119,6 +122,9 @@ func (j *judge) look(id string) {
 	if live(n) && n.Inc != l.Lease.Inc && n.Machine == l.Lease.Machine && l.Lease.State != api.LeaseFree {
 		j.Verdicts = append(j.Verdicts, Verdict{Act: ActOvertaken, Node: id, Lease: l})
 	}
+	if displaced(n, l.Lease) {
+		j.displaced(n, l)
+	}
 	switch l.Lease.State {
 	case api.LeaseHeld:
 		j.held(n, l)
@@ -151,7 +157,7 @@ func (j *judge) held(n *projections.Node, l services.SeenLease) {
 	ttl := l.Lease.TTL.D()
 	since := max(l.FirstSeen, j.s.Since, j.s.Calm)
 	quiet := j.s.Now - since
-	if live(n) && (quiet > ttl/2 || n.Status == projections.StatusSuspected) {
+	if live(n) && (quiet > ttl/2 || n.Status == projections.StatusSuspected && n.Inc == l.Lease.Inc) {
 		j.silent++
 	}
 	if quiet > ttl {

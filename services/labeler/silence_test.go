@@ -111,6 +111,11 @@ func (w *world) command(verb string, args []string) error {
 	case "vanish": // the lease stream was lost
 		clear(w.stored)
 		clear(w.seen)
+	case "free": // as the labeler of a log that is lost had it
+		l := w.stored[args[0]].Lease
+		l.State = api.LeaseFree
+		w.write(l)
+		w.look()
 	case "restart":
 		w.restart()
 	case "operator": // unfreeze
@@ -125,7 +130,7 @@ func (w *world) command(verb string, args []string) error {
 
 // restart makes it another labeler, which knows nothing and sees every lease for the first time.
 func (w *world) restart() {
-	w.pulse, w.watch, w.seen = pulse{}, watch{closings: map[string]Closing{}}, map[string]services.SeenLease{}
+	w.pulse, w.watch, w.seen = pulse{}, newWatch(), map[string]services.SeenLease{}
 	w.pulse.disturbed(w.now)
 	w.look()
 }
@@ -217,6 +222,9 @@ func (w *world) carryOut(d Verdict) {
 	case ActSuspect:
 		note("suspect %s", d.Node)
 		n.Status = projections.StatusSuspected
+	case ActDisplaced:
+		note("lose %s of %s after %s, its lease is not its own", d.Lease.Lease.Inc, d.Node, d.Waited)
+		n.Status = projections.StatusLost
 	case ActLose, ActYielded, ActOvertaken:
 		if n == nil {
 			n = &projections.Node{ID: d.Node}
