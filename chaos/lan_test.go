@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -66,8 +67,8 @@ func newLAN(t *testing.T, nodes ...string) *lan {
 	l.on(lanSwitch, "ip", "link", "set", "br0", "up")
 	for i, h := range l.hosts {
 		l.run("ip", "netns", "add", namespace(h))
-		l.on(lanSwitch, "ip", "link", "add", fmt.Sprint("port", i), "type", "veth", "peer", "name", "eth0", "netns", namespace(h))
-		l.on(lanSwitch, "ip", "link", "set", fmt.Sprint("port", i), "master", "br0", "up")
+		l.on(lanSwitch, "ip", "link", "add", l.port(h), "type", "veth", "peer", "name", "eth0", "netns", namespace(h))
+		l.on(lanSwitch, "ip", "link", "set", l.port(h), "master", "br0", "up")
 		l.on(h, "ip", "link", "set", "lo", "up")
 		l.on(h, "ip", "addr", "add", l.address(h)+"/24", "dev", "eth0")
 		l.on(h, "ip", "addr", "add", fmt.Sprintf("fd77::%d/64", i+1), "dev", "eth0", "nodad")
@@ -101,14 +102,17 @@ func removeNamespaces(prefix string) {
 	}
 }
 
-func (l *lan) address(host string) string {
-	for i, h := range l.hosts {
-		if h == host {
-			return fmt.Sprintf("10.77.0.%d", i+1)
-		}
+func (l *lan) address(host string) string { return fmt.Sprintf("10.77.0.%d", l.index(host)+1) }
+
+// port is where a host is plugged into the switch.
+func (l *lan) port(host string) string { return fmt.Sprint("port", l.index(host)) }
+
+func (l *lan) index(host string) int {
+	i := slices.Index(l.hosts, host)
+	if i < 0 {
+		l.t.Fatalf("no host %s", host)
 	}
-	l.t.Fatalf("no host %s", host)
-	return ""
+	return i
 }
 
 // argv is a command line on a host. The process that it starts is the command itself.
@@ -128,49 +132,43 @@ func (l *lan) run(argv ...string) {
 	}
 }
 
-// filter replaces what a host drops. A rule is a chain (input, output) and what nft takes after it.
-func (l *lan) filter(host string, rules ...[2]string) {
+// filter replaces what the switch drops of a host's frames: whatever they carry, neighbour discovery of both families included.
+func (l *lan) filter(host string, rules ...string) {
 	l.t.Helper()
-	var b strings.Builder
-	b.WriteString("table inet chaos\ndelete table inet chaos\ntable inet chaos {\n")
-	for _, chain := range []string{"input", "output"} {
-		fmt.Fprintf(&b, "chain %s { type filter hook %s priority 0;\n", chain, chain)
-		for _, r := range rules {
-			if r[0] == chain {
-				fmt.Fprintln(&b, r[1])
-			}
-		}
-		b.WriteString("}\n")
-	}
-	b.WriteString("}\n")
-	cmd := exec.Command("ip", "netns", "exec", namespace(host), "nft", "-f", "-")
-	cmd.Stdin = strings.NewReader(b.String())
+	table := "bridge " + l.port(host)
+	text := fmt.Sprintf("table %s\ndelete table %s\ntable %s {\nchain forward { type filter hook forward priority 0;\n%s\n}\n}\n", table, table, table, strings.Join(rules, "\n"))
+	cmd := exec.Command("ip", "netns", "exec", namespace(lanSwitch), "nft", "-f", "-")
+	cmd.Stdin = strings.NewReader(text)
 	if out, err := cmd.CombinedOutput(); err != nil {
-		l.t.Fatalf("nft on %s: %v\n%s%s", host, err, b.String(), out)
+		l.t.Fatalf("nft on the switch: %v\n%s%s", err, text, out)
 	}
 }
 
 // deaf and mute drop what a host gets from others and what it sends them.
-func (l *lan) deaf(from ...string) (rules [][2]string) {
+func (l *lan) deaf(host string, from ...string) (rules []string) {
 	for _, h := range from {
-		rules = append(rules, [2]string{"input", "ip saddr " + l.address(h) + " drop"})
+		rules = append(rules, fmt.Sprintf("iifname %s oifname %s drop", l.port(h), l.port(host)))
 	}
 	return rules
 }
 
-func (l *lan) mute(to ...string) (rules [][2]string) {
+func (l *lan) mute(host string, to ...string) (rules []string) {
 	for _, h := range to {
-		rules = append(rules, [2]string{"output", "ip daddr " + l.address(h) + " drop"})
+		rules = append(rules, l.deaf(h, host)...)
 	}
 	return rules
 }
 
-func (l *lan) cut(from ...string) [][2]string { return append(l.deaf(from...), l.mute(from...)...) }
+func (l *lan) cut(host string, from ...string) []string {
+	return append(l.deaf(host, from...), l.mute(host, from...)...)
+}
 
-// lossy drops a part of all packets.
-func lossy(percent int) [][2]string {
-	rule := fmt.Sprintf("meta l4proto tcp numgen random mod 100 < %d drop", percent)
-	return [][2]string{{"input", rule}, {"output", rule}}
+// lossy drops a part of all frames of a host, both ways.
+func (l *lan) lossy(host string, percent int) (rules []string) {
+	for _, way := range []string{"iifname", "oifname"} {
+		rules = append(rules, fmt.Sprintf("%s %s numgen random mod 100 < %d drop", way, l.port(host), percent))
+	}
+	return rules
 }
 
 // holds says whether a host has an address now.
