@@ -43,6 +43,7 @@ var (
 	AppHook          = Endpoint{"app", "hook", events.Planner, true}
 	AppList          = Endpoint{"app", "list", events.Planner, false}
 	AppShow          = Endpoint{"app", "show", events.Planner, false}
+	AppWhy           = Endpoint{"app", "why", events.Planner, false}
 	PlanPreview      = Endpoint{"plan", "preview", events.Planner, false}
 	OrderStatus      = Endpoint{"order", "status", events.Planner, false}
 	StateShow        = Endpoint{"state", "show", events.Planner, false}

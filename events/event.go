@@ -112,6 +112,11 @@ func Derive(parts ...string) string {
 	return hex.EncodeToString(sum[:10])
 }
 
+// IsID says whether a cause has the form of an event's id; any other is of something outside of the log, "cmd:<command id>" for one.
+func IsID(cause string) bool {
+	return len(cause) == 20 && strings.Trim(cause, "0123456789abcdef") == ""
+}
+
 // hashOf is the link of the hash chain.
 func hashOf(stored []byte) string {
 	const prefix = "sha256:"

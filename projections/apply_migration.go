@@ -65,10 +65,10 @@ func (c *Cluster) applyMigration(a *App, e *events.Event) {
 			in.Role, in.State, in.Healthy = "active", "starting", false
 			switch {
 			case !d.Undo:
-				m.Was = Definition{in.SpecRev, in.Generation}
-				in.Generation, in.SpecRev = m.Generation, m.SpecRev
+				m.Was = Definition{in.SpecRev, in.Generation, in.Put}
+				in.Generation, in.SpecRev, in.Put = m.Generation, m.SpecRev, m.put(e)
 			case wasCommitted:
-				in.Generation, in.SpecRev = m.Was.Generation, m.Was.SpecRev
+				in.Generation, in.SpecRev, in.Put = m.Was.Generation, m.Was.SpecRev, m.Was.Put
 			}
 		}
 	case *events.LeadershipActivated:
@@ -173,7 +173,7 @@ func (c *Cluster) instanceBegins(a *App, m *Migration, e *events.Event) {
 	switch m.Kind {
 	case events.KindPlace:
 		in := a.place(m.Instance, m.To, m.ToInc, e)
-		in.State, in.Generation, in.SpecRev = "assigned", m.Generation, m.SpecRev
+		in.State, in.Generation, in.SpecRev, in.Put = "assigned", m.Generation, m.SpecRev, m.put(e)
 	case events.KindStop:
 		if in := a.Instances[m.Instance]; in != nil {
 			in.State = "stopping"
@@ -213,9 +213,14 @@ func (c *Cluster) instanceArrives(a *App, m *Migration, e *events.Event) {
 	}
 	in := a.place(m.Instance, m.To, m.ToInc, e)
 	in.State, in.Healthy, in.Detail, in.Generation, in.SpecRev, in.MovedAt = "running", true, "", m.Generation, m.SpecRev, e.Stored
+	in.Put = m.put(e)
 	in.reached(c, m.Result)
 	delete(a.Ended, m.Instance)
 	a.Placed++
+}
+
+func (m *Migration) put(e *events.Event) Put {
+	return Put{Migration: m.Migration, Admitted: m.Admitted, By: causeOf(e)}
 }
 
 func (in *Instance) reached(c *Cluster, r *events.Result) {

@@ -174,6 +174,14 @@ type Instance struct {
 	Since      time.Time
 	Health     Cause // last health event
 	MovedAt    time.Time
+	Put        Put // why it is where it is
+}
+
+// Put is what brought an instance to where it is: it is kept for as long as the instance is there, however long ago that was.
+type Put struct {
+	Migration string
+	Admitted  Cause // the admission of that migration
+	By        Cause // the event of it that put the instance there
 }
 
 // Ending is why an instance is no more.
@@ -252,7 +260,10 @@ type Migration struct {
 }
 
 // Definition names what an instance runs.
-type Definition struct{ SpecRev, Generation uint64 }
+type Definition struct {
+	SpecRev, Generation uint64
+	Put                 Put
+}
 
 // Ended says whether the migration is over.
 func (m *Migration) Ended() bool {

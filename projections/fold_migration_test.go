@@ -525,13 +525,13 @@ func TestUndoneMoveKeepsTheGeneration(t *testing.T) {
 	m := s.c.Migrations["m1"]
 	m.SpecRev, m.Generation = 2, 2 // as its admission and start say
 	s.grant(2, "n2", false)
-	if in := s.app().Instances["db-0"]; in.Generation != 2 || in.SpecRev != 2 {
-		t.Errorf("granted: generation %d, spec %d, want 2 and 2", in.Generation, in.SpecRev)
+	if in := s.app().Instances["db-0"]; in.Generation != 2 || in.SpecRev != 2 || in.Put.Migration != "m1" {
+		t.Errorf("granted: generation %d, spec %d, put by %s, want 2, 2 and m1", in.Generation, in.SpecRev, in.Put.Migration)
 	}
 	s.grant(3, "n1", true)
 	s.activated(3, "n1")
 	s.failed("step_failed", events.LeftAtSource, "n2")
-	if in := s.app().Instances["db-0"]; in.Generation != 1 || in.SpecRev != 1 {
-		t.Errorf("back at the source: generation %d, spec %d, want 1 and 1", in.Generation, in.SpecRev)
+	if in := s.app().Instances["db-0"]; in.Generation != 1 || in.SpecRev != 1 || in.Put.Migration != "m-place" || in.Put.Admitted.Seq == 0 {
+		t.Errorf("back at the source: generation %d, spec %d, put by %+v, want 1, 1 and m-place", in.Generation, in.SpecRev, in.Put)
 	}
 }

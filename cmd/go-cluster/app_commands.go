@@ -9,6 +9,7 @@ type appCommands struct {
 	Remove    appRemove    `cmd:"" help:"Stop an app and forget its declaration."`
 	List      appList      `cmd:"" help:"List apps."`
 	Show      appShow      `cmd:"" help:"Show an app, its instances and, while it is Pending, why."`
+	Why       appWhy       `cmd:"" help:"Say why an app runs where it runs, back to the first cause."`
 	Logs      appLogs      `cmd:"" help:"Print the output of an app's instances."`
 	Restart   appRestart   `cmd:"" help:"Replace every instance of an app by a fresh one."`
 }

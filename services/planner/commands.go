@@ -33,6 +33,7 @@ func (s *Service) handlers() map[api.Endpoint]transport.Handler {
 		api.MovesUnfreeze:    s.unfreeze,
 		api.AppList:          s.listApps,
 		api.AppShow:          s.showApp,
+		api.AppWhy:           s.why,
 		api.MigrationList:    s.listMigrations,
 		api.MigrationShow:    s.showMigration,
 		api.PolicyShow:       s.showPolicy,

@@ -1,0 +1,53 @@
+package api
+
+import (
+	"time"
+
+	"github.com/go-json-experiment/json/jsontext"
+)
+
+// WhyRequest asks why an app's instances are where they are.
+type WhyRequest struct {
+	Meta     `json:",inline"`
+	App      string `json:"app"`
+	Instance string `json:"instance,omitzero"` // only this one
+}
+
+// WhyReply has a chain for every instance, and for what is under way, held or Pending.
+type WhyReply struct {
+	App    string     `json:"app"`
+	State  string     `json:"state"`
+	Seq    uint64     `json:"seq"` // of the fold that it rests on
+	Chains []WhyChain `json:"chains"`
+	More   int        `json:"more,omitzero"` // chains that had no room; ask for them one by one
+}
+
+// WhyChain leads from how an instance stands back to the first cause of that.
+type WhyChain struct {
+	Instance string    `json:"instance"`
+	Node     string    `json:"node"` // where it is or goes; "" for nowhere
+	Now      string    `json:"now"`  // one sentence
+	Links    []WhyLink `json:"links"`
+	Root     string    `json:"root"` // the first cause: "cmd:<id>" for a command; "" when the last link has none
+	By       string    `json:"by"`   // who or what the first cause is of
+	// Tried lists migrations of the instance that ended later and left it where it is, newest first.
+	Tried []MigrationView `json:"tried,omitempty"`
+	// Broken says where the chain could not be followed further.
+	Broken string `json:"broken,omitzero"`
+}
+
+// WhyLink is one event of a chain; the next link is its cause.
+type WhyLink struct {
+	Seq    uint64         `json:"seq"`
+	At     time.Time      `json:"at"` // when it was stored
+	Event  string         `json:"event"`
+	Actor  string         `json:"actor"`
+	App    string         `json:"app,omitzero"`
+	Node   string         `json:"node,omitzero"`
+	Reason string         `json:"reason,omitzero"` // of a move
+	What   string         `json:"what"`            // one sentence
+	Facts  []string       `json:"facts,omitempty"` // what it rested on, one sentence each
+	ID     string         `json:"id"`
+	Cause  string         `json:"cause"`
+	Data   jsontext.Value `json:"data,omitzero"` // of the event, as far as it concerns the instance
+}
