@@ -76,13 +76,14 @@ type AppView struct {
 // AppDetail is `app show`.
 type AppDetail struct {
 	AppView   `json:",inline"`
-	Spec      spec.App           `json:"spec"`
-	SpecRev   uint64             `json:"spec_rev"`
-	Instances []InstanceView     `json:"instances"`
-	Pending   []events.Rejection `json:"pending"`
-	Why       string             `json:"why"` // one sentence while it is pending
-	By        string             `json:"by"`  // who the spec in force is by: an actor, or the agent whose program declared it
-	Declared  []DeclarationView  `json:"declared,omitempty"`
+	Spec      spec.App            `json:"spec"`
+	SpecRev   uint64              `json:"spec_rev"`
+	Instances []InstanceView      `json:"instances"`
+	Pending   []events.Rejection  `json:"pending"`
+	Why       string              `json:"why"`             // one sentence while it is pending
+	Relax     []events.Relaxation `json:"relax,omitempty"` // the smallest changes that would give it a place
+	By        string              `json:"by"`              // who the spec in force is by: an actor, or the agent whose program declared it
+	Declared  []DeclarationView   `json:"declared,omitempty"`
 }
 
 // DeclarationView is what the programs on some nodes declare of an app, or of the policy.
@@ -175,11 +176,12 @@ type StepView struct {
 
 // PendingView is an instance that has nowhere to go and every rule that says so.
 type PendingView struct {
-	App        string             `json:"app"`
-	Instance   string             `json:"instance"`
-	Code       string             `json:"code"`
-	Reason     string             `json:"reason"`
-	Rejections []events.Rejection `json:"rejections"`
+	App        string              `json:"app"`
+	Instance   string              `json:"instance"`
+	Code       string              `json:"code"`
+	Reason     string              `json:"reason"`
+	Rejections []events.Rejection  `json:"rejections"`
+	Relax      []events.Relaxation `json:"relax,omitempty"` // the smallest changes that would give it a place, each tried by planning again
 }
 
 // PreviewRequest asks what a change would do, by the code that would do it. Exactly one field besides Meta is set.

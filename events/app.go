@@ -35,6 +35,8 @@ type PlacementInvalid struct {
 	// Rejections has every failing rule of every node, at most 20 nodes; Nodes counts all.
 	Rejections []Rejection `json:"rejections"`
 	Nodes      int         `json:"nodes"`
+	// Relax has the smallest changes that would give it a place.
+	Relax []Relaxation `json:"relax,omitempty"`
 }
 
 // PlacementSatisfied closes an episode of Pending. v1.

@@ -7,6 +7,14 @@ type Rejection struct {
 	Detail string `json:"detail"`
 }
 
+// Relaxation is a change after which planning again has a place for what has none; it has been tried.
+type Relaxation struct {
+	Node     string   `json:"node,omitzero"`      // where it would run; "" where the planner is to choose
+	Codes    []string `json:"codes"`              // of the rules that no longer stand in the way
+	Detail   string   `json:"detail"`             // the change in words
+	Commands []string `json:"commands,omitempty"` // that make it, where commands are enough
+}
+
 // Codes of rejections. They are on the wire and are only ever added to.
 const (
 	RuleLabel     = "label"      // a require term does not hold

@@ -179,6 +179,9 @@ func samples() []sample {
 		onNode(&NodeJoined{Node: "node-2", Inc: "k9-b1-1", Machine: "k9", TTL: spec.Duration(10 * time.Second), Facts: slow}).as("approval"),
 		onNode(&NodeFactsUpdated{Node: "node-2", Facts: slow}).as("approval"),
 
+		onApp(&PlacementInvalid{Instance: "convex-0", Missing: 1, Code: "no_eligible_node", Reason: "none of 4 nodes can take convex-0: 4 label", Rejections: sampleRejections, Nodes: 4,
+			Relax: []Relaxation{{Node: "node-3", Codes: []string{RuleLabel}, Detail: "label node-3 role=storage", Commands: []string{"go-cluster node label node-3 role=storage"}}}}).as("relax"),
+
 		{aggregate: Audit(Auditor), data: &InvariantViolated{Invariant: "locks", Seq: 4711, Detail: "migration m-5f1d of convex-0 starts while m-5f1c is open"}},
 	}
 }

@@ -40,6 +40,7 @@ var update = flag.Bool("update", false, "write the scenarios' results; commit th
 //	approve NAME-0 · deny NAME-0          an operator's word on a proposal
 //	at 10s                                time goes on
 //	plan                                  prints what should change
+//	relax NAME…                           prints what would give these apps a place
 //	carry-out                             admits and completes every move of the last plan, then plans again
 //	ask NAME from=n1 to=n2                prints what a move asked for by hand would do
 //	balance [NAME…]                       prints a rebalance
@@ -98,6 +99,7 @@ type scene struct {
 	now   time.Time
 	loads map[string]api.Load
 	last  Plan
+	log   []events.Message
 	out   bytes.Buffer
 }
 
@@ -112,8 +114,9 @@ func (s *scene) add(agg events.Aggregate, data any) {
 		panic(err)
 	}
 	head, seq := s.v.Head(agg), s.v.Seq+1
-	s.v.Apply(events.Message{Event: events.Event{ID: fmt.Sprintf("e%d", seq), Type: t, V: 1, Rev: head.Rev + 1, Prev: head.Hash, Seq: seq, Stored: s.now,
+	s.log = append(s.log, events.Message{Event: events.Event{ID: fmt.Sprintf("e%d", seq), Type: t, V: 1, Rev: head.Rev + 1, Prev: head.Hash, Seq: seq, Stored: s.now,
 		Hash: fmt.Sprintf("h%d", seq), Aggregate: agg, Correlation: fmt.Sprintf("c%d", seq), Data: data}})
+	s.v.Apply(s.log[len(s.log)-1])
 }
 
 func (s *scene) do(f []string) error {
@@ -233,6 +236,19 @@ func (s *scene) do(f []string) error {
 		}
 		s.last = Make(s.v, s.loads, s.now)
 		s.print(s.last)
+	case "relax":
+		for _, pd := range Make(s.v, s.loads, s.now).Pending {
+			if !slices.Contains(f[1:], pd.App) {
+				continue
+			}
+			fmt.Fprintf(&s.out, "%s has nowhere to go\n", pd.Instance)
+			for _, r := range Relax(s.v, s.loads, s.now, pd) {
+				fmt.Fprintf(&s.out, "  it would have a place: %s (%s)\n", r.Detail, strings.Join(r.Codes, ", "))
+				for _, c := range r.Commands {
+					fmt.Fprintf(&s.out, "    %s\n", c)
+				}
+			}
+		}
 	case "ask":
 		return s.ask(f[1], f[2:])
 	case "balance":

@@ -121,6 +121,26 @@ func (t Term) String() string {
 	return t.Key + string(t.Op) + t.Values[0]
 }
 
+// Satisfy returns a value with which the term holds, or false when it holds without the label.
+func (t Term) Satisfy() (value string, set bool) {
+	switch t.Op {
+	case Equal, In:
+		return t.Values[0], true
+	case Exists:
+		return "true", true
+	case GreaterThan, LessThan:
+		n, err := strconv.ParseInt(t.Values[0], 10, 64)
+		if err != nil {
+			return "", false
+		}
+		if t.Op == GreaterThan {
+			return strconv.FormatInt(n+1, 10), true
+		}
+		return strconv.FormatInt(n-1, 10), true
+	}
+	return "", false
+}
+
 func (t Term) failure(labels map[string]string) string {
 	v, has := labels[t.Key]
 	found := " (no label " + t.Key + ")"

@@ -88,6 +88,7 @@ func (s *session) appTable(a api.AppDetail) {
 	}
 	fmt.Fprintf(s.out, "\n%s %s\n", s.style.warn("pending:"), a.Why)
 	s.rejections(s.out, "  ", a.Pending)
+	s.relax(s.out, "  ", a.Relax)
 }
 
 // vipLine says where the app's address is.

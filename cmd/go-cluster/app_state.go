@@ -43,7 +43,7 @@ func (p *progress) appAsOrder(kind string, f appFacts) api.OrderReply {
 		rep.State = api.OrderCompleted
 	case f.app.State == api.AppPending:
 		rep.Left = append(rep.Left, f.app.Name)
-		rep.Stuck = append(rep.Stuck, api.PendingView{App: f.app.Name, Instance: f.app.Name, Reason: f.app.Why, Rejections: f.app.Pending})
+		rep.Stuck = append(rep.Stuck, api.PendingView{App: f.app.Name, Instance: f.app.Name, Reason: f.app.Why, Rejections: f.app.Pending, Relax: f.app.Relax})
 	default:
 		rep.Left = append(rep.Left, f.app.Name)
 	}

@@ -121,9 +121,7 @@ func (s *session) offlineTable(p *snapshot.Plan) {
 	for _, pd := range p.Pending {
 		s.sayf("%s has nowhere to go", pd.Instance)
 		s.rejections(s.out, "  ", pd.Rejections)
-		for _, r := range pd.Relax {
-			s.sayf("  it would: %s", r.Detail)
-		}
+		s.relax(s.out, "  ", pd.Relax)
 	}
 	for _, b := range p.Blocked {
 		s.sayf("%s cannot go to %s: it waits in a circle with %s", b.Instance, b.To, strings.Join(b.Cycle, ", "))

@@ -72,6 +72,17 @@ func (s *session) pending(w io.Writer, views []api.PendingView) {
 		}
 		fmt.Fprintf(w, "%s %s\n", styleOf(w).warn(name+" has nowhere to go:"), p.Reason)
 		s.rejections(w, "  ", p.Rejections)
+		s.relax(w, "  ", p.Relax)
+	}
+}
+
+// relax lists what would give an instance a place.
+func (s *session) relax(w io.Writer, indent string, rs []events.Relaxation) {
+	for _, r := range rs {
+		fmt.Fprintf(w, "%s%s %s\n", indent, styleOf(w).good("it would have a place:"), r.Detail)
+		for _, c := range r.Commands {
+			fmt.Fprintf(w, "%s  %s\n", indent, c)
+		}
 	}
 }
 

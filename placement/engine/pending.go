@@ -215,7 +215,7 @@ func (pl *planner) altered(u int32, node string, codes []string) (*snapshot.Stat
 					if t.Matches(labels) {
 						continue
 					}
-					if v, set := satisfy(t); set {
+					if v, set := t.Satisfy(); set {
 						labels[t.Key] = v
 						say("label %s %s=%s", node, t.Key, v)
 					} else {
@@ -254,25 +254,4 @@ func (pl *planner) altered(u int32, node string, codes []string) (*snapshot.Stat
 		}
 	}
 	return &s, text
-}
-
-// satisfy returns a value with which a term holds, or false when the label has to go.
-func satisfy(t spec.Term) (string, bool) {
-	switch t.Op {
-	case spec.Equal, spec.In:
-		return t.Values[0], true
-	case spec.Exists:
-		return "true", true
-	case spec.GreaterThan, spec.LessThan:
-		var n int64
-		if _, err := fmt.Sscan(t.Values[0], &n); err == nil {
-			if t.Op == spec.GreaterThan {
-				n++
-			} else {
-				n--
-			}
-			return fmt.Sprint(n), true
-		}
-	}
-	return "", false
 }

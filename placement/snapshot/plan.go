@@ -44,11 +44,7 @@ type Pending struct {
 }
 
 // Relaxation is a change after which planning again finds the instance a place on Node; it has been tried.
-type Relaxation struct {
-	Node   string   `json:"node"`
-	Codes  []string `json:"codes"`  // the rules that would have to give way
-	Detail string   `json:"detail"` // in words
-}
+type Relaxation = events.Relaxation
 
 // Deferral is a move that a guardrail holds.
 type Deferral struct {

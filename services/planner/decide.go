@@ -42,7 +42,7 @@ func decide(v *projections.Cluster, plan placement.Plan, now time.Time, sure boo
 	}
 	for _, p := range plan.Pending { // first: who is told of it is to see the app as it is, and not as the moves below leave it
 		if a := v.Apps[p.App]; a.Pending == nil && !planted.PendingUntold {
-			add(pending(a, p))
+			add(pending(v, a, p, now))
 		}
 	}
 	if len(moves) > 0 {
@@ -81,7 +81,7 @@ const (
 	maxRejections = 64 << 10 // bytes, and one node more
 )
 
-func pending(a *projections.App, p placement.Pending) *events.Draft {
+func pending(v *projections.Cluster, a *projections.App, p placement.Pending, now time.Time) *events.Draft {
 	by := a.Applied
 	if a.Ruled.Seq > by.Seq {
 		by = a.Ruled
@@ -92,7 +92,8 @@ func pending(a *projections.App, p placement.Pending) *events.Draft {
 		}
 	}
 	return &events.Draft{Aggregate: events.App(a.Name), App: a.Name, Cause: by.ID, Correlation: by.Correlation, Data: &events.PlacementInvalid{
-		Instance: p.Instance, Missing: p.Missing, Code: p.Code, Reason: p.Reason, Rejections: firstNodes(p.Refused), Nodes: p.Nodes}}
+		Instance: p.Instance, Missing: p.Missing, Code: p.Code, Reason: p.Reason, Rejections: firstNodes(p.Refused), Nodes: p.Nodes,
+		Relax: placement.Relax(v, nil, now, p)}}
 }
 
 // firstNodes keeps every rejection of the first nodes.

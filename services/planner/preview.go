@@ -40,14 +40,20 @@ func (s *Service) preview(ctx context.Context, r *transport.Request) (any, error
 			out.Held = append(out.Held, api.HeldMove{PlannedMove: planned(h.Decision), Holds: h.Holds})
 		}
 		for _, p := range plan.Pending {
-			out.Pending = append(out.Pending, api.PendingView{App: p.App, Instance: p.Instance, Code: p.Code, Reason: p.Reason, Rejections: p.Refused})
+			view := api.PendingView{App: p.App, Instance: p.Instance, Code: p.Code, Reason: p.Reason, Rejections: p.Refused}
 			if a := v.Apps[p.App]; a == nil || a.Pending == nil {
-				out.NewlyPending = append(out.NewlyPending, p.App)
+				if out.NewlyPending = append(out.NewlyPending, p.App); len(out.NewlyPending) <= mostRelaxed {
+					view.Relax = placement.Relax(what, s.Seen.Loads(), s.now(v), p)
+				}
 			}
+			out.Pending = append(out.Pending, view)
 		}
 		return nil
 	})
 }
+
+// mostRelaxed is for how many apps a preview looks for what would help: a change that leaves more without a place is none to be mended.
+const mostRelaxed = 8
 
 func kinds(req api.PreviewRequest) int {
 	count := 0

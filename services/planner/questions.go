@@ -37,12 +37,23 @@ func (s *Service) showApp(ctx context.Context, r *transport.Request) (any, error
 		if a.Pending != nil { // as of now, with every node and not only those that the event had room for
 			for _, p := range placement.Make(v, s.Seen.Loads(), s.now(v)).Pending {
 				if p.App == a.Name {
-					out.Pending, out.Why = p.Refused, p.Reason
+					out.Pending, out.Why, out.Relax = p.Refused, p.Reason, s.relax(v, a, p)
 				}
 			}
 		}
 		return nil
 	})
+}
+
+// relaxNow is up to how many nodes a question looks anew for what would give an app a place; for more it says what was found when the app
+// became Pending.
+const relaxNow = 2000
+
+func (s *Service) relax(v *projections.Cluster, a *projections.App, p placement.Pending) []events.Relaxation {
+	if len(v.Nodes) > relaxNow {
+		return a.Pending.Relax
+	}
+	return placement.Relax(v, s.Seen.Loads(), s.now(v), p)
 }
 
 func (s *Service) listMigrations(ctx context.Context, r *transport.Request) (any, error) {
@@ -171,7 +182,8 @@ func (s *Service) order(ctx context.Context, r *transport.Request) (any, error) 
 		plan := placement.Make(v, s.Seen.Loads(), s.now(v))
 		for _, id := range out.Left {
 			if p := stuck(v, plan, id); p != nil {
-				out.Stuck = append(out.Stuck, api.PendingView{App: p.App, Instance: id, Code: p.Code, Reason: p.Reason, Rejections: p.Refused})
+				out.Stuck = append(out.Stuck, api.PendingView{App: p.App, Instance: id, Code: p.Code, Reason: p.Reason, Rejections: p.Refused,
+					Relax: placement.Relax(v, s.Seen.Loads(), s.now(v), *p)})
 			}
 		}
 		return nil

@@ -1,0 +1,252 @@
+package placement
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/go-cluster/go-cluster/events"
+	"github.com/go-cluster/go-cluster/projections"
+	"github.com/go-cluster/go-cluster/spec"
+)
+
+// change is one thing that somebody could do so that a rule no longer stands in the way.
+type change struct {
+	code    string // of the rule that it lifts
+	text    string // what to do
+	command string // that does it, "" where a file or a machine has to be changed
+	price   int    // how much it asks of people: less goes first among equally many
+	apply   func(x *alteration)
+}
+
+// What changes ask of people. A cordon is lifted by a word; a rule is there for a reason; a machine has to be carried in.
+const (
+	priceWord  = 1
+	priceLabel = 2
+	priceSpec  = 4
+	priceGone  = 8
+)
+
+// alteration is a cluster as a change would make it; what it is made of stays as it is. Guardrails say when something moves and not
+// where it may: without them, what has no place is told from what has to wait.
+type alteration struct {
+	v   *projections.Cluster
+	now time.Time
+}
+
+func alter(v *projections.Cluster, now time.Time) *alteration {
+	w := *v
+	w.Nodes, w.Apps, w.Policy, w.Frozen = maps.Clone(v.Nodes), maps.Clone(v.Apps), spec.Policy{}, nil
+	return &alteration{v: &w, now: now}
+}
+
+func (x *alteration) with(cs []change) *alteration {
+	for _, c := range cs {
+		c.apply(x)
+	}
+	return x
+}
+
+func (x *alteration) node(id string, f func(n *projections.Node)) {
+	n := *x.v.Nodes[id]
+	f(&n)
+	x.v.Nodes[id] = &n
+}
+
+func (x *alteration) app(name string, f func(a *projections.App)) {
+	a := *x.v.Apps[name]
+	f(&a)
+	x.v.Apps[name] = &a
+}
+
+// carry puts instances where moves take them, at once and well.
+func (x *alteration) carry(moves []Decision) {
+	for _, d := range moves {
+		x.app(d.App, func(a *projections.App) {
+			a.Instances, a.Ended = maps.Clone(a.Instances), maps.Clone(a.Ended)
+			if a.Instances == nil { // of an app that is only supposed
+				a.Instances = map[string]*projections.Instance{}
+			}
+			delete(a.Ended, d.Instance)
+			if d.To == "" {
+				delete(a.Instances, d.Instance)
+				return
+			}
+			in := projections.Instance{ID: d.Instance, App: a.Name}
+			if was := a.Instances[d.Instance]; was != nil {
+				in = *was
+			}
+			in.Node, in.Inc, in.State, in.Healthy, in.Generation, in.SpecRev = d.To, d.ToInc, "running", true, a.Generation, a.SpecRev
+			a.Instances[d.Instance] = &in
+			a.Leader = &projections.Leader{Epoch: a.Epoch, Node: d.To, Inc: d.ToInc, Activated: true}
+			a.Placed++
+		})
+	}
+}
+
+func without(list []string, name string) []string {
+	return slices.DeleteFunc(slices.Clone(list), func(s string) bool { return s == name })
+}
+
+// lifts lists what would have to be done for the node to take an instance of the app: of the labels it lacks, either the node is given
+// them or, with dropRules, the app's rules give way. ok is false where nothing that is known here would do.
+func (p *planner) lifts(d demands, n *projections.Node, dropRules bool) (out []change, ok bool) {
+	name, node := d.app.Name, n.ID
+	add := func(c change) { out = append(out, c) }
+	needs := map[string]bool{}
+	for _, r := range d.reject(p.v, p.u, n) {
+		needs[r.Code] = true
+	}
+	if needs[events.RuleOccupied] || needs[events.RuleName] || needs[events.RuleEvacuated] {
+		return nil, false // it is there; or nothing but the end of what stands helps
+	}
+	if needs[events.RuleNotReady] {
+		add(change{events.RuleNotReady, "bring " + node + " back", "", priceGone, func(x *alteration) {
+			x.node(node, func(n *projections.Node) { n.Status = projections.StatusReady })
+		}})
+	}
+	switch {
+	case needs[events.RuleDraining]:
+		add(change{events.RuleDraining, "end the drain of " + node + " and uncordon it", "go-cluster node drain " + node + " --cancel && go-cluster node uncordon " + node, priceWord, func(x *alteration) {
+			x.node(node, func(n *projections.Node) { n.Cordoned, n.Drain = false, nil })
+		}})
+	case needs[events.RuleCordoned]:
+		add(change{events.RuleCordoned, "uncordon " + node, "go-cluster node uncordon " + node, priceWord, func(x *alteration) {
+			x.node(node, func(n *projections.Node) { n.Cordoned = false })
+		}})
+	}
+	if needs[events.RuleDriver] {
+		add(change{events.RuleDriver, "run an agent on " + node + " that runs programs", "", priceGone, func(x *alteration) {
+			x.node(node, func(n *projections.Node) { n.Facts.Drivers = append(slices.Clone(n.Facts.Drivers), "process") })
+		}})
+	}
+	if needs[events.RuleLabel] {
+		out = append(out, labelLifts(d, n, dropRules)...)
+	}
+	if needs[events.RuleCode] {
+		add(change{events.RuleCode, "start a program on " + node + " that registers " + name, "", priceGone, func(x *alteration) {
+			x.node(node, func(n *projections.Node) { n.Facts.Apps = append(slices.Clone(n.Facts.Apps), spec.App{Name: name}) })
+		}})
+	}
+	if needs[events.RuleOnNodes] {
+		c := change{events.RuleOnNodes, "add " + node + " to on_nodes of " + name, "", priceSpec, func(x *alteration) {
+			x.app(name, func(a *projections.App) { a.Spec.OnNodes = append(slices.Clone(a.Spec.OnNodes), node) })
+		}}
+		if dropRules {
+			c.text, c.apply = "drop on_nodes of "+name, func(x *alteration) { x.app(name, func(a *projections.App) { a.Spec.OnNodes = nil }) }
+		}
+		add(c)
+	}
+	if needs[events.RuleVIP] {
+		add(change{events.RuleVIP, fmt.Sprintf("let %s carry %s on %s", node, d.app.Spec.VIP.Address, d.app.Spec.VIP.Interface), "", priceGone, func(x *alteration) {
+			iface := x.v.Apps[name].Spec.VIP.Interface
+			x.node(node, func(n *projections.Node) { n.Facts.VIP = &events.VIPFacts{Interfaces: []string{iface}} })
+		}})
+	}
+	if needs[events.RuleAwayFrom] {
+		out = append(out, p.awayLifts(d.app, n)...)
+	}
+	if need, free := d.app.Spec.Resources.CPU, n.Facts.CPU-p.u.cpu[node]; needs[events.RuleCPU] {
+		add(change{events.RuleCPU, fmt.Sprintf("give %s cpu %s more", node, need-free), "", priceGone, func(x *alteration) {
+			x.node(node, func(n *projections.Node) { n.Facts.CPU += need - free })
+		}})
+	}
+	if need, free := d.app.Spec.Resources.Memory, n.Facts.Memory-p.u.mem[node]; needs[events.RuleMemory] {
+		add(change{events.RuleMemory, fmt.Sprintf("give %s memory %s more", node, need-free), "", priceGone, func(x *alteration) {
+			x.node(node, func(n *projections.Node) { n.Facts.Memory += need - free })
+		}})
+	}
+	if needs[events.RulePort] {
+		add(change{events.RulePort, "let the agent pick the ports of " + name + " (port 0)", "", priceSpec, func(x *alteration) {
+			x.app(name, func(a *projections.App) {
+				ports := map[string]int{}
+				for k := range a.Spec.Ports {
+					ports[k] = 0
+				}
+				a.Spec.Ports = ports
+			})
+		}})
+	}
+	if until, _, rests := resting(d.app, node, p.now); rests {
+		add(waitLift(node, until))
+	}
+	return out, true
+}
+
+func waitLift(node string, until time.Time) change {
+	return change{events.RuleFailed, "wait until " + until.UTC().Format(time.RFC3339) + ", when " + node + " is tried again", "", priceWord, func(x *alteration) {
+		if until.After(x.now) {
+			x.now = until
+		}
+	}}
+}
+
+// labelLifts gives the node what the app's selectors want, or takes those selectors away that it does not meet.
+func labelLifts(d demands, n *projections.Node, dropRules bool) (out []change) {
+	name, node := d.app.Name, n.ID
+	after := maps.Clone(n.Labels)
+	if after == nil {
+		after = map[string]string{}
+	}
+	for _, s := range d.selectors {
+		if s.err == nil && s.sel.Matches(n.Labels) {
+			continue
+		}
+		if dropRules || s.err != nil {
+			out = append(out, change{events.RuleLabel, fmt.Sprintf("drop %q from require of %s", s.text, name), "", priceSpec, func(x *alteration) {
+				x.app(name, func(a *projections.App) { a.Spec.Require = without(a.Spec.Require, s.text) })
+			}})
+			continue
+		}
+		for _, t := range s.sel.Terms() {
+			if t.Matches(after) {
+				continue
+			}
+			key, arg := t.Key, t.Key+"-"
+			value, set := t.Satisfy()
+			if set {
+				arg = key + "=" + value
+				after[key] = value
+			} else {
+				delete(after, key)
+			}
+			out = append(out, change{events.RuleLabel, fmt.Sprintf("label %s %s", node, arg), fmt.Sprintf("go-cluster node label %s %s", node, arg), priceLabel, func(x *alteration) {
+				x.node(node, func(n *projections.Node) {
+					n.Labels = spec.LabelChange{Set: given(set, key, value), Remove: gone(set, key)}.Apply(n.Labels)
+				})
+			}})
+		}
+	}
+	return out
+}
+
+func given(set bool, key, value string) map[string]string {
+	if set {
+		return map[string]string{key: value}
+	}
+	return nil
+}
+
+func gone(set bool, key string) []string {
+	if set {
+		return nil
+	}
+	return []string{key}
+}
+
+// awayLifts lets the app share the node with those it keeps away from, or that keep away from it.
+func (p *planner) awayLifts(a *projections.App, n *projections.Node) (out []change) {
+	name := a.Name
+	for _, other := range sortedKeys(p.u.apps[n.ID]) {
+		o := p.v.Apps[other]
+		if o == nil || other == name || !slices.Contains(a.Spec.AwayFromApp, other) && !slices.Contains(o.Spec.AwayFromApp, name) {
+			continue
+		}
+		out = append(out, change{events.RuleAwayFrom, fmt.Sprintf("let %s and %s share a node", name, other), "", priceSpec, func(x *alteration) {
+			x.app(name, func(a *projections.App) { a.Spec.AwayFromApp = without(a.Spec.AwayFromApp, other) })
+			x.app(other, func(a *projections.App) { a.Spec.AwayFromApp = without(a.Spec.AwayFromApp, name) })
+		}})
+	}
+	return out
+}
