@@ -44,6 +44,7 @@ var (
 	AppList          = Endpoint{"app", "list", events.Planner, false}
 	AppShow          = Endpoint{"app", "show", events.Planner, false}
 	AppWhy           = Endpoint{"app", "why", events.Planner, false}
+	AppWhyNot        = Endpoint{"app", "whynot", events.Planner, false}
 	PlanPreview      = Endpoint{"plan", "preview", events.Planner, false}
 	OrderStatus      = Endpoint{"order", "status", events.Planner, false}
 	StateShow        = Endpoint{"state", "show", events.Planner, false}

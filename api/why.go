@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/go-json-experiment/json/jsontext"
+
+	"github.com/go-cluster/go-cluster/events"
 )
 
 // WhyRequest asks why an app's instances are where they are.
@@ -50,4 +52,39 @@ type WhyLink struct {
 	ID     string         `json:"id"`
 	Cause  string         `json:"cause"`
 	Data   jsontext.Value `json:"data,omitzero"` // of the event, as far as it concerns the instance
+}
+
+// WhyNotRequest asks why an app does not run on a node.
+type WhyNotRequest struct {
+	Meta     `json:",inline"`
+	App      string `json:"app"`
+	Node     string `json:"node"`
+	Instance string `json:"instance,omitzero"` // that is to go there; without it, the one that is worst off where it is
+}
+
+// WhyNotReply says what stands against it. With nothing that does, Why and Scores say why the planner does not want it.
+type WhyNotReply struct {
+	App        string              `json:"app"`
+	Node       string              `json:"node"`
+	Instance   string              `json:"instance"` // that it was judged for; "" for a further one
+	At         string              `json:"at"`       // where that is now
+	Seq        uint64              `json:"seq"`
+	Allowed    bool                `json:"allowed"` // no rule stands against it
+	Why        string              `json:"why"`     // one sentence
+	Rejections []events.Rejection  `json:"rejections"`
+	Holds      []events.Hold       `json:"holds"`       // guardrails that would hold the move if the platform wanted it
+	HoldsAsked []events.Hold       `json:"holds_asked"` // guardrails that would refuse it if somebody asked for it, without --force
+	Relax      []events.Relaxation `json:"relax"`       // the smallest changes that would allow it, each tried by planning again
+	Scores     []NodeScore         `json:"scores"`      // of that node and those where it is, the best first
+}
+
+// NodeScore is how good a node is for an app, and what of.
+type NodeScore struct {
+	Node       string  `json:"node"`
+	Total      int64   `json:"total"`
+	Instances  int     `json:"instances"`  // of any app there, besides the app's own
+	Preference int     `json:"preference"` // sum of the weights that it meets
+	Load       float64 `json:"load"`
+	Failed     int     `json:"failed"` // how often the app failed there lately
+	Here       bool    `json:"here"`   // an instance of the app is there
 }

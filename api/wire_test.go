@@ -21,7 +21,7 @@ import (
 )
 
 // travelling is one of everything that goes over the wire.
-var travelling = []any{JudgeRequest{}, HeldMove{}, WhyRequest{}, WhyReply{}, WhyChain{}, WhyLink{},
+var travelling = []any{JudgeRequest{}, HeldMove{}, WhyRequest{}, WhyReply{}, WhyChain{}, WhyLink{}, WhyNotRequest{}, WhyNotReply{}, NodeScore{},
 	Meta{}, DeclareRequest{}, DeclareReply{}, LabelRequest{}, LabelReply{}, Ack{}, NodeRequest{}, DrainRequest{}, DrainReply{}, ApplyRequest{}, ApplyReply{},
 	AppRequest{}, HookRequest{}, PlacementRequest{}, DeclarationView{}, MoveRequest{}, EvacuateRequest{}, RebalanceRequest{}, RebalanceReply{}, MigrationRequest{}, PolicyRequest{}, FreezeRequest{}, ListRequest{},
 	StableRequest{}, StableReply{}, OrderRequest{}, OrderReply{}, EventListRequest{}, EventListReply{}, Place{}, AuditListRequest{}, AuditListReply{},
@@ -184,7 +184,7 @@ func TestEndpoints(t *testing.T) {
 	}
 	taken := map[string]bool{}
 	for _, e := range []Endpoint{NodeDeclare, NodeLabel, NodeCordon, NodeUncordon, NodeLost, NodeRemove, NodeList, NodeShow, NodeDrain, NodeDrainCancel, NodeStable,
-		AppApply, AppRemove, AppRestart, AppHook, AppPlacement, AppMove, AppEvacuate, AppList, AppShow, AppWhy, PlanPreview, OrderStatus, StateShow, MigrationList, MigrationShow, MigrationCancel, MigrationApprove, MigrationDeny, PolicyShow,
+		AppApply, AppRemove, AppRestart, AppHook, AppPlacement, AppMove, AppEvacuate, AppList, AppShow, AppWhy, AppWhyNot, PlanPreview, OrderStatus, StateShow, MigrationList, MigrationShow, MigrationCancel, MigrationApprove, MigrationDeny, PolicyShow,
 		PolicySet, MovesFreeze, MovesUnfreeze, AppRebalance, EventList, AuditList, LogsEndpoint("node-1"), LogsEndpoint("node-2")} {
 		subject := s.API(e.Noun, e.Verb)
 		if taken[subject] {

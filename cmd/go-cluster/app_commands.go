@@ -10,6 +10,7 @@ type appCommands struct {
 	List      appList      `cmd:"" help:"List apps."`
 	Show      appShow      `cmd:"" help:"Show an app, its instances and, while it is Pending, why."`
 	Why       appWhy       `cmd:"" help:"Say why an app runs where it runs, back to the first cause."`
+	WhyNot    appWhyNot    `cmd:"" help:"Say why an app does not run on a node, and what would change that."`
 	Logs      appLogs      `cmd:"" help:"Print the output of an app's instances."`
 	Restart   appRestart   `cmd:"" help:"Replace every instance of an app by a fresh one."`
 }

@@ -40,6 +40,7 @@ type grammar struct {
 	Migration migrationCommands `cmd:"" help:"Look at migrations and cancel them."`
 	Policy    policyCommands    `cmd:"" help:"Show or replace the guardrails."`
 	Why       appWhy            `cmd:"" help:"Say why an app runs where it runs: app why."`
+	WhyNot    appWhyNot         `cmd:"" help:"Say why an app does not run on a node: app why-not."`
 	Freeze    freezeCommand     `cmd:"" help:"Stop all moves except recovery."`
 	Unfreeze  unfreezeCommand   `cmd:"" help:"Lift a freeze."`
 	State     stateCommand      `cmd:"" help:"Print the cluster as data, for planning on a file."`

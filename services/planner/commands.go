@@ -34,6 +34,7 @@ func (s *Service) handlers() map[api.Endpoint]transport.Handler {
 		api.AppList:          s.listApps,
 		api.AppShow:          s.showApp,
 		api.AppWhy:           s.why,
+		api.AppWhyNot:        s.whyNot,
 		api.MigrationList:    s.listMigrations,
 		api.MigrationShow:    s.showMigration,
 		api.PolicyShow:       s.showPolicy,

@@ -45,6 +45,22 @@ func (s *Service) showApp(ctx context.Context, r *transport.Request) (any, error
 	})
 }
 
+func (s *Service) whyNot(ctx context.Context, r *transport.Request) (any, error) {
+	req, err := transport.Decode[api.WhyNotRequest](r)
+	if err != nil {
+		return nil, err
+	}
+	var out api.WhyNotReply
+	return &out, s.Question(ctx, r, func(v *projections.Cluster) error {
+		answer, refused := placement.WhyNot(v, s.Seen.Loads(), s.now(v), req.App, req.Node, req.Instance)
+		if refused != nil {
+			return refused
+		}
+		out = answer
+		return nil
+	})
+}
+
 // relaxNow is up to how many nodes a question looks anew for what would give an app a place; for more it says what was found when the app
 // became Pending.
 const relaxNow = 2000
