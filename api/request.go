@@ -39,6 +39,7 @@ var (
 	AppRestart       = Endpoint{"app", "restart", events.Planner, true}
 	AppMove          = Endpoint{"app", "move", events.Planner, true}
 	AppEvacuate      = Endpoint{"app", "evacuate", events.Planner, true}
+	AppUnevacuate    = Endpoint{"app", "unevacuate", events.Planner, true}
 	AppPlacement     = Endpoint{"app", "placement", events.Planner, true}
 	AppHook          = Endpoint{"app", "hook", events.Planner, true}
 	AppList          = Endpoint{"app", "list", events.Planner, false}
@@ -58,7 +59,9 @@ var (
 	MovesFreeze      = Endpoint{"moves", "freeze", events.Planner, true}
 	MovesUnfreeze    = Endpoint{"moves", "unfreeze", events.Planner, true}
 
-	AppRebalance = Endpoint{"app", "rebalance", events.Rebalancer, true}
+	AppRebalance  = Endpoint{"app", "rebalance", events.Rebalancer, true}
+	RebalanceStop = Endpoint{"rebalance", "stop", events.Rebalancer, true}
+	RebalanceShow = Endpoint{"rebalance", "show", events.Rebalancer, false}
 
 	EventList = Endpoint{"event", "list", events.Auditor, false}
 	AuditList = Endpoint{"audit", "list", events.Auditor, false}
@@ -208,6 +211,12 @@ type RebalanceReply struct {
 	Before float64           `json:"imbalance_before"`
 	After  float64           `json:"imbalance_after"`
 	Moves  []events.Proposal `json:"moves"`
+}
+
+// StopRequest calls off a rebalance; without Order all that are open.
+type StopRequest struct {
+	Meta  `json:",inline"`
+	Order string `json:"order,omitzero"`
 }
 
 // MigrationRequest names a migration.

@@ -52,6 +52,17 @@ type NodeDetail struct {
 	NodeView  `json:",inline"`
 	Inc       string         `json:"inc"`
 	Instances []InstanceView `json:"instances"`
+	Orders    []NodeOrder    `json:"orders"` // open ones that empty the node
+}
+
+// NodeOrder is a standing order that empties a node.
+type NodeOrder struct {
+	Order    string    `json:"order"`
+	Kind     string    `json:"kind"`              // drain or evacuation
+	Selector string    `json:"selector,omitzero"` // of an evacuation
+	By       string    `json:"by"`                // actor
+	At       time.Time `json:"at"`
+	Deadline time.Time `json:"deadline,omitzero"` // zero: none
 }
 
 // States of an app, the most telling first: when several hold, the first is shown.
@@ -153,6 +164,36 @@ type MigrationView struct {
 	DurationMS int64      `json:"duration_ms"`
 	Code       string     `json:"code,omitzero"`   // of a failure
 	Detail     string     `json:"detail,omitzero"` // why it failed
+}
+
+// RebalanceView is a rebalance and how far it is.
+type RebalanceView struct {
+	Order    string            `json:"order"`
+	State    string            `json:"state"`   // Order…
+	Reason   string            `json:"reason"`  // manual, node_join, node_lost, interval or imbalance
+	Trigger  string            `json:"trigger"` // automatic or manual
+	By       string            `json:"by"`      // actor
+	At       time.Time         `json:"at"`
+	Why      string            `json:"why,omitzero"` // what called for it
+	Before   float64           `json:"imbalance_before"`
+	After    float64           `json:"imbalance_after"` // if every proposal is carried out
+	Proposed int               `json:"proposed"`
+	Moved    int               `json:"moved"`
+	Failed   int               `json:"failed"`
+	Waiting  []events.Proposal `json:"waiting"` // neither admitted nor dropped
+}
+
+// RebalanceStatus is how even the cluster is, and what is done about it.
+type RebalanceStatus struct {
+	Seq        uint64          `json:"seq"`
+	Automatic  bool            `json:"automatic"` // the policy has it on
+	Imbalance  float64         `json:"imbalance"`
+	Raw        float64         `json:"raw"`        // the fullest node above the mean
+	Structural float64         `json:"structural"` // of that, what no legal move mends
+	Why        string          `json:"why"`        // what an automatic one would do now, or why nothing
+	Next       time.Time       `json:"next,omitzero"`
+	Open       []RebalanceView `json:"open"`           // oldest first
+	Last       *RebalanceView  `json:"last,omitempty"` // the newest that has ended
 }
 
 // MigrationDetail is `migration show`.

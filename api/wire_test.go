@@ -27,6 +27,7 @@ var travelling = []any{JudgeRequest{}, HeldMove{}, WhyRequest{}, WhyReply{}, Why
 	StableRequest{}, StableReply{}, OrderRequest{}, OrderReply{}, EventListRequest{}, EventListReply{}, Place{}, AuditListRequest{}, AuditListReply{},
 	Load{}, NodeView{}, NodeDetail{}, AppView{}, AppDetail{}, InstanceView{}, MigrationView{}, MigrationDetail{}, StepView{}, PendingView{}, PreviewRequest{},
 	PreviewReply{}, PlannedMove{}, PolicyReply{}, StateReply{}, AuditRecord{}, StepReport{}, Lease{}, InstanceHealth{}, FencedEpoch{}, Beat{}, LogsRequest{}, LogsReply{}, Error{},
+	StopRequest{}, RebalanceView{}, RebalanceStatus{}, NodeOrder{},
 }
 
 // What is sent is what arrives, in every field: no two fields of a message share a name, and none is forgotten on the way.
@@ -185,6 +186,7 @@ func TestEndpoints(t *testing.T) {
 	taken := map[string]bool{}
 	for _, e := range []Endpoint{NodeDeclare, NodeLabel, NodeCordon, NodeUncordon, NodeLost, NodeRemove, NodeList, NodeShow, NodeDrain, NodeDrainCancel, NodeStable,
 		AppApply, AppRemove, AppRestart, AppHook, AppPlacement, AppMove, AppEvacuate, AppList, AppShow, AppWhy, AppWhyNot, PlanPreview, OrderStatus, StateShow, MigrationList, MigrationShow, MigrationCancel, MigrationApprove, MigrationDeny, PolicyShow,
+		RebalanceStop, RebalanceShow, AppUnevacuate,
 		PolicySet, MovesFreeze, MovesUnfreeze, AppRebalance, EventList, AuditList, LogsEndpoint("node-1"), LogsEndpoint("node-2")} {
 		subject := s.API(e.Noun, e.Verb)
 		if taken[subject] {

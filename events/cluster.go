@@ -15,6 +15,11 @@ type EvacuationStarted struct {
 	Timeout  spec.Duration `json:"timeout,omitzero"`
 }
 
+// EvacuationCancelled calls an evacuation off: what has not left stays. v1.
+type EvacuationCancelled struct {
+	Order string `json:"order"`
+}
+
 // EvacuationCompleted ends an evacuation. v1.
 type EvacuationCompleted struct {
 	Order    string   `json:"order"`
@@ -59,15 +64,29 @@ type Proposal struct {
 	Why      string `json:"why"`
 }
 
+// Reasons of a rebalance besides manual, node_join and node_lost.
+const (
+	ReasonInterval  = "interval"  // the policy has evenness judged at intervals
+	ReasonImbalance = "imbalance" // something changed, and the imbalance is above the policy's threshold
+)
+
+// RebalanceReasons lists every reason of a rebalance.
+func RebalanceReasons() []string {
+	return []string{ReasonManual, ReasonNodeJoin, ReasonNodeLost, ReasonInterval, ReasonImbalance}
+}
+
 // RebalanceTriggered proposes moves; a request leaves one even when there is nothing to move. v1.
 type RebalanceTriggered struct {
 	Order   string     `json:"order"`
-	Reason  string     `json:"reason"`  // manual, node_join
+	Reason  string     `json:"reason"`  // one of RebalanceReasons
 	Trigger string     `json:"trigger"` // automatic or manual
 	Apps    []string   `json:"apps"`    // asked for; empty means all
 	Before  float64    `json:"imbalance_before"`
 	After   float64    `json:"imbalance_after"` // if every proposal is carried out
 	Moves   []Proposal `json:"moves"`
+	// StateSeq is the last event of the state that it was judged on; 0 in events that are older than the field.
+	StateSeq uint64 `json:"state_seq,omitzero"`
+	Why      string `json:"why,omitzero"` // one sentence: what called for it
 }
 
 // RebalanceCompleted ends a rebalance. v1.
@@ -75,6 +94,9 @@ type RebalanceCompleted struct {
 	Order  string `json:"order"`
 	Moved  int    `json:"moved"`
 	Failed int    `json:"failed"`
+	// Stopped says that it was called off: what is proposed and not admitted is dropped, and what is before its commit is rolled back.
+	Stopped bool   `json:"stopped,omitzero"`
+	Why     string `json:"why,omitzero"` // it was stopped
 }
 
 // HashPolicy names a policy by its content.

@@ -76,11 +76,12 @@ var registry, typeOf = index(
 	row[PlanAdmitted]("placement.plan.admitted", KindCluster, Planner, "Moves took their places: the one point at which places and budgets are given out."),
 	row[EvacuationStarted]("placement.evacuation.started", KindCluster, Planner, "Everything leaves the nodes that match a selector."),
 	row[EvacuationCompleted]("placement.evacuation.completed", KindCluster, Planner, "An evacuation ended, by success or by its timeout."),
+	row[EvacuationCancelled]("placement.evacuation.cancelled", KindCluster, Planner, "An evacuation was called off; what has not left stays."),
 	row[PolicyUpdated]("cluster.policy.updated", KindCluster, Planner, "The policy changed."),
 	row[MovesFrozen]("cluster.moves.frozen", KindCluster, "", "Moves are frozen by a source; each source lifts its own."),
 	row[MovesUnfrozen]("cluster.moves.unfrozen", KindCluster, "", "A source's freeze is over."),
 	row[RebalanceTriggered]("placement.rebalance.triggered", KindCluster, Rebalancer, "Moves are proposed that even the cluster out."),
-	row[RebalanceCompleted]("placement.rebalance.completed", KindCluster, Rebalancer, "Every proposed move has ended."),
+	row[RebalanceCompleted]("placement.rebalance.completed", KindCluster, Rebalancer, "Every proposed move has ended, or it was stopped."),
 
 	row[RequestRefused]("placement.request.refused", KindRequest, "", "A well-formed command or report was refused."),
 

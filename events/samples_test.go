@@ -152,9 +152,14 @@ func samples() []sample {
 		onCluster(&RebalanceTriggered{Order: "o-reb-1", Reason: ReasonManual, Trigger: TriggerManual, Apps: []string{"web"}, Before: 0.375, After: 0.125, Moves: proposals}),
 		onCluster(&RebalanceCompleted{Order: "o-reb-1", Moved: 1, Failed: 1}),
 
+		onCluster(&EvacuationCancelled{Order: "o-evac-1"}),
+
 		{aggregate: Request(Planner), app: "convex", node: "node-3",
 			data: &RequestRefused{Request: "app.move", Code: "refused", Detail: "move convex: node-3 refused: label role=storage missing (has role=compute)", Rejections: sampleRejections}},
 		onNode(&NodeJoined{Node: "node-2", Inc: "k9-b1-1", Machine: "k9", TTL: spec.Duration(10 * time.Second), Facts: declaring}).as("declared"),
+		onCluster(&RebalanceTriggered{Order: "o-reb-2", Reason: ReasonInterval, Trigger: TriggerAutomatic, Apps: []string{}, Before: 0.375, After: 0.125, Moves: proposals,
+			StateSeq: 4700, Why: "imbalance 0.38 is above the threshold of 0.20"}).as("automatic"),
+		onCluster(&RebalanceCompleted{Order: "o-reb-2", Moved: 1, Stopped: true, Why: "an operator stopped it"}).as("stopped"),
 		onNode(&NodeFactsUpdated{Node: "node-2", Facts: declaring}).as("declared"),
 		onNode(&NodeJoined{Node: "node-2", Inc: "k9-b1-1", Machine: "k9", TTL: spec.Duration(10 * time.Second), Facts: carryingFacts()}).as("vip"),
 		onNode(&NodeFactsUpdated{Node: "node-2", Facts: carryingFacts()}).as("vip"),

@@ -91,7 +91,7 @@ func (c *Checker) judge(e *events.Event) {
 		c.labels(e, d)
 	case *events.DrainStarted, *events.DrainCompleted, *events.DrainFailed, *events.DrainCancelled:
 		c.drain(e)
-	case *events.EvacuationStarted, *events.EvacuationCompleted:
+	case *events.EvacuationStarted, *events.EvacuationCompleted, *events.EvacuationCancelled:
 		c.evacuation(e)
 	case *events.MovesFrozen, *events.MovesUnfrozen:
 		c.freeze(e)

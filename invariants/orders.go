@@ -53,6 +53,10 @@ func (c *Checker) evacuation(e *events.Event) {
 	switch d := e.Data.(type) {
 	case *events.EvacuationStarted:
 		c.once(d.Order)
+	case *events.EvacuationCancelled:
+		if _, open := c.now.evacuations[d.Order]; !open {
+			c.broke(Facts, "evacuation %s is cancelled and is not open", d.Order)
+		}
 	case *events.EvacuationCompleted:
 		sel, open := c.now.evacuations[d.Order]
 		if !open {

@@ -222,6 +222,8 @@ func (w *world) applyCluster(e *events.Event) {
 		}
 	case *events.EvacuationCompleted:
 		delete(w.evacuations, d.Order)
+	case *events.EvacuationCancelled:
+		delete(w.evacuations, d.Order)
 	case *events.RebalanceTriggered:
 		if len(d.Moves) > 0 {
 			w.rebalances[d.Order] = true

@@ -2,6 +2,7 @@ package placement
 
 import (
 	"slices"
+	"time"
 
 	"github.com/go-cluster/go-cluster/events"
 	"github.com/go-cluster/go-cluster/placement/engine"
@@ -15,21 +16,40 @@ import (
 type Proposal struct {
 	Moves         []events.Proposal
 	Before, After float64
+	Left          int    // moves of the whole plan that one event has no room for: the last ones, which gain least
 	Why           string // one sentence, also when nothing moves
 }
+
+// maxProposal is how many bytes of moves one rebalance proposes at most, well below what an event may have.
+const maxProposal = 400 << 10
 
 // Balance proposes the moves that even out how many instances the nodes have, of the named apps only (none: of all): the least
 // Σ count²/weight that the rules allow, with the fewest moves.
 func Balance(v *projections.Cluster, apps []string) Proposal {
-	return propose(v, engine.Request{Rebalance: true, Voluntary: true, Apps: apps})
+	return propose(v, engine.Request{Rebalance: true, Voluntary: true, Apps: apps}, v.Time)
 }
 
 // AutoBalance proposes what the policy asks for: nothing while the imbalance is within its threshold, else the fewest moves to half
-// of it.
-func AutoBalance(v *projections.Cluster) Proposal { return propose(v, engine.Request{Voluntary: true}) }
+// of it. What moved within twice the cooldown before now stays.
+func AutoBalance(v *projections.Cluster, now time.Time) Proposal {
+	return propose(v, engine.Request{Voluntary: true}, now)
+}
 
-func propose(v *projections.Cluster, r engine.Request) Proposal {
-	s := live(v)
+// Rests is when the first of the instances that AutoBalance leaves alone, because they moved lately, may be moved again; zero for none.
+func Rests(v *projections.Cluster, now time.Time) (until time.Time) {
+	rest := 2 * max(v.Policy.AutoRebalance.CooldownPeriod.D(), v.Policy.Migration.CooldownPeriod.D())
+	for _, a := range v.Apps {
+		for _, in := range a.Instances {
+			if at := in.MovedAt.Add(rest); rest > 0 && !in.MovedAt.IsZero() && at.After(now) {
+				until = earliest(until, at)
+			}
+		}
+	}
+	return until
+}
+
+func propose(v *projections.Cluster, r engine.Request, now time.Time) Proposal {
+	s := live(v, now)
 	r.Apps = movable(v, r)
 	if len(r.Apps) == 0 {
 		m := Imbalance(v)
@@ -41,20 +61,49 @@ func propose(v *projections.Cluster, r engine.Request) Proposal {
 	}
 	plan := engine.Compute(p, r)
 	out := Proposal{Before: plan.Before.Imbalance, After: plan.After.Imbalance, Why: plan.Why}
+	size := 0
 	for _, m := range plan.Moves {
+		if size > maxProposal {
+			out.Left++
+			continue
+		}
+		size += len(m.App) + len(m.Instance) + len(m.From) + len(m.To) + len(m.Why) + 64 // 64: names of the keys
 		if (m.Class == events.ClassBalance || m.Class == events.ClassPreference) && m.From != "" && m.To != "" {
 			out.Moves = append(out.Moves, events.Proposal{App: m.App, Instance: m.Instance, From: m.From, To: m.To, Why: m.Why})
 		}
 	}
-	if len(out.Moves) == 0 {
+	switch {
+	case len(out.Moves) == 0:
 		out.After = out.Before
+	case out.Left > 0:
+		out.After = After(s, out.Moves).Imbalance
 	}
 	return out
 }
 
+// After says how even a state is once some moves have ended.
+func After(s *snapshot.State, moves []events.Proposal) snapshot.Metrics {
+	to := make(map[string]string, len(moves))
+	for _, m := range moves {
+		to[m.Instance] = m.To
+	}
+	end := *s
+	end.Instances = slices.Clone(s.Instances)
+	for i := range end.Instances {
+		if node, moves := to[end.Instances[i].ID]; moves {
+			end.Instances[i].Node = node
+		}
+	}
+	p, err := model.Compile(&end)
+	if err != nil {
+		return snapshot.Metrics{}
+	}
+	return engine.Measure(p)
+}
+
 // Imbalance says how even the cluster is.
 func Imbalance(v *projections.Cluster) snapshot.Metrics {
-	p, err := model.Compile(live(v))
+	p, err := model.Compile(live(v, v.Time))
 	if err != nil {
 		return snapshot.Metrics{}
 	}
@@ -62,8 +111,8 @@ func Imbalance(v *projections.Cluster) snapshot.Metrics {
 }
 
 // live is the state with what a file does not say: where an app can run besides what its rules allow.
-func live(v *projections.Cluster) *snapshot.State {
-	s := State(v, nil, v.Time)
+func live(v *projections.Cluster, now time.Time) *snapshot.State {
+	s := State(v, nil, now)
 	for i := range s.Apps {
 		a := v.Apps[s.Apps[i].Name]
 		d := demandsOf(a)

@@ -78,6 +78,10 @@ func orderOf(e *events.Event) string {
 		return d.Order
 	case *events.RebalanceTriggered:
 		return d.Order
+	case *events.RebalanceCompleted:
+		return d.Order
+	case *events.EvacuationCancelled:
+		return d.Order
 	case *events.PlanAdmitted:
 		if len(d.Moves) == 1 {
 			return d.Moves[0].Migration
@@ -122,12 +126,13 @@ func (c *Cluster) applyNode(e *events.Event) {
 			}
 		}
 	case *events.NodeLost:
+		n.Gone = causeOf(e)
 		if n.Inc == d.Inc {
 			n.Status = StatusLost
 		}
 		c.loseIncarnation(e, d)
 	case *events.NodeLeft:
-		n.Status = StatusLeft
+		n.Status, n.Gone = StatusLeft, causeOf(e)
 		c.finishDrain(n, e, stateCancelled, nil)
 	case *events.NodeFactsUpdated:
 		c.factsOf(e, n, d.Facts)

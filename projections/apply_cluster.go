@@ -41,11 +41,15 @@ func (c *Cluster) applyCluster(e *events.Event) {
 				ev.State = stateFailed
 			}
 		}
+	case *events.EvacuationCancelled:
+		if ev := c.Evacuations[d.Order]; ev != nil {
+			ev.State, ev.Ended = stateCancelled, causeOf(e)
+		}
 	case *events.RebalanceTriggered:
 		c.Rebalances[d.Order] = &Rebalance{RebalanceTriggered: *d, Started: causeOf(e), Admitted: map[string]string{}, Completed: len(d.Moves) == 0}
 	case *events.RebalanceCompleted:
 		if r := c.Rebalances[d.Order]; r != nil {
-			r.Completed = true
+			r.Completed, r.Stopped, r.Ended = true, d.Stopped, causeOf(e)
 		}
 	}
 }

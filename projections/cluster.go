@@ -101,6 +101,7 @@ type Node struct {
 	Labelled  Cause // last labels.updated
 	Scheduled Cause // last cordon, uncordon or drain event
 	Suspected Cause
+	Gone      Cause // last lost or left
 }
 
 // Draining says whether everything is to leave the node.
@@ -296,6 +297,7 @@ type Evacuation struct {
 	Text     string
 	Deadline time.Time
 	Started  Cause
+	Ended    Cause // of a cancelled one
 	State    string
 	Left     []string
 }
@@ -305,8 +307,9 @@ type Rebalance struct {
 	events.RebalanceTriggered
 	Started   Cause
 	Completed bool
+	Stopped   bool
+	Ended     Cause
 	Admitted  map[string]string // instance → migration
-	Dropped   map[string]bool   // proposals that the planner found stale
 }
 
 // Outcome is what became of a command.

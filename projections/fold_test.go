@@ -84,7 +84,7 @@ func payloads() []any {
 		new(events.StepCompleted), new(events.StepFailed), new(events.StepTimedOut), new(events.LeadershipGranted), new(events.LeadershipActivated),
 		new(events.LeadershipReleased), new(events.InstanceUnhealthy), new(events.InstanceHealthy), new(events.InstanceFailed), new(events.InstanceStopped),
 		new(events.PlanAdmitted), new(events.EvacuationStarted), new(events.EvacuationCompleted), new(events.PolicyUpdated), new(events.MovesFrozen),
-		new(events.MovesUnfrozen), new(events.RebalanceTriggered), new(events.RebalanceCompleted), new(events.RequestRefused), new(events.InvariantViolated),
+		new(events.MovesUnfrozen), new(events.EvacuationCancelled), new(events.RebalanceTriggered), new(events.RebalanceCompleted), new(events.RequestRefused), new(events.InvariantViolated),
 		new(events.MigrationPlanned), new(events.MigrationHeld), new(events.MigrationApproved), new(events.MigrationDenied), new(events.MigrationExpired), new(events.MigrationCancelled),
 	}
 }

@@ -1,6 +1,7 @@
 package projections
 
 import (
+	"maps"
 	"slices"
 
 	"github.com/go-cluster/go-cluster/api"
@@ -43,12 +44,20 @@ func NodeView(c *Cluster, n *Node, load api.Load) api.NodeView {
 
 // NodeDetail is `node show`. Its instances include those that a move is bringing there.
 func NodeDetail(c *Cluster, n *Node, load api.Load) api.NodeDetail {
-	d := api.NodeDetail{NodeView: NodeView(c, n, load), Inc: n.Inc, Instances: []api.InstanceView{}}
+	d := api.NodeDetail{NodeView: NodeView(c, n, load), Inc: n.Inc, Instances: []api.InstanceView{}, Orders: []api.NodeOrder{}}
 	for _, a := range c.SortedApps() {
 		for _, in := range InstanceViews(c, a) {
 			if in.Node == n.ID {
 				d.Instances = append(d.Instances, in)
 			}
+		}
+	}
+	if o := n.Drain; o != nil {
+		d.Orders = append(d.Orders, api.NodeOrder{Order: o.Order, Kind: "drain", By: o.Started.Actor, At: o.Started.At, Deadline: o.Deadline})
+	}
+	for _, order := range slices.Sorted(maps.Keys(c.Evacuations)) {
+		if o := c.Evacuations[order]; o.State == stateOpen && o.Selector.Matches(n.Labels) {
+			d.Orders = append(d.Orders, api.NodeOrder{Order: o.Order, Kind: "evacuation", Selector: o.Text, By: o.Started.Actor, At: o.Started.At, Deadline: o.Deadline})
 		}
 	}
 	return d

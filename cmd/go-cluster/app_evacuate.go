@@ -11,7 +11,8 @@ import (
 )
 
 type appEvacuate struct {
-	Label string `required:"" placeholder:"SELECTOR" help:"Nodes to empty: zone=us-east-1a, 'zone in (a,b),!gpu' …"`
+	Label  string `required:"" placeholder:"SELECTOR" help:"Nodes to empty: zone=us-east-1a, 'zone in (a,b),!gpu' …"`
+	Cancel bool   `help:"Call the evacuation off. What is under way before its commit is rolled back; what has left stays where it is."`
 	PlanFlags
 	FollowFlags
 }
@@ -23,7 +24,8 @@ their commit are then rolled back and what is left serves on where it is.
 
 Examples:
   go-cluster app evacuate --label "zone=us-east-1a"
-  go-cluster app evacuate --label "zone=us-east-1a" --dry-run`
+  go-cluster app evacuate --label "zone=us-east-1a" --dry-run
+  go-cluster app evacuate --label "zone=us-east-1a" --cancel`
 }
 
 func (*appEvacuate) limitsWork() bool { return true }
@@ -37,6 +39,14 @@ func (cmd *appEvacuate) Validate() error {
 	return err
 }
 
+// AfterApply is called by kong.
+func (cmd *appEvacuate) AfterApply(g *globals) error {
+	if cmd.Cancel && (cmd.DryRun || g.Timeout > 0) {
+		return errors.New("--cancel: goes with neither --dry-run nor --timeout")
+	}
+	return nil
+}
+
 // Run is called by kong.
 func (cmd *appEvacuate) Run(s *session) error {
 	c, err := s.connect()
@@ -44,6 +54,9 @@ func (cmd *appEvacuate) Run(s *session) error {
 		return err
 	}
 	defer c.close()
+	if cmd.Cancel {
+		return cmd.cancel(c)
+	}
 	if !cmd.matches(c) {
 		return fail(exitNotFound, "no node matches %s", cmd.Label).try("go-cluster node list -o wide")
 	}
@@ -57,6 +70,17 @@ func (cmd *appEvacuate) Run(s *session) error {
 	}
 	return c.followAck(ack, &watched{id: ack.Order, kind: "evacuation", name: cmd.Label}, cmd.Detach,
 		fmt.Sprintf("nothing to do: nothing runs on nodes with %s", cmd.Label))
+}
+
+func (cmd *appEvacuate) cancel(c *client) error {
+	ack, err := call[api.EvacuateRequest, api.Ack](c, api.AppUnevacuate, api.EvacuateRequest{Meta: c.command(), Selector: cmd.Label})
+	if err != nil {
+		return err
+	}
+	return c.print(ack, func() {
+		c.sayf("%s", map[bool]string{true: "the evacuation of " + cmd.Label + " is called off; what has left stays where it is",
+			false: "no evacuation of " + cmd.Label + " is open"}[ack.Changed])
+	})
 }
 
 // matches reports whether the selector means any node: a misspelt zone is not an empty one. In doubt it does: who has to leave a

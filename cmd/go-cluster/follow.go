@@ -293,6 +293,8 @@ func (o *watched) openHint() string {
 	switch o.kind {
 	case "drain":
 		return fmt.Sprintf("the drain stays open and goes on as soon as there is a place; give it up with: go-cluster node drain %s --cancel", o.name)
+	case "evacuation":
+		return fmt.Sprintf("the evacuation stays open and goes on as soon as there is a place; give it up with: go-cluster app evacuate --label %q --cancel", o.name)
 	case "apply", "restart":
 		return "it is placed as soon as there is a place; look with: go-cluster app show " + o.name
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/go-cluster/go-cluster/api"
 	"github.com/go-cluster/go-cluster/spec"
@@ -90,6 +91,9 @@ func (c *client) node(id string) (api.NodeDetail, error) {
 func (s *session) nodeDetail(n api.NodeDetail) {
 	fmt.Fprintf(s.out, "%s  %s  %s  %s  %s  cpu %s of %s  memory %s of %s\n", s.style.bold(n.ID), s.state(n.Status), s.state(n.Scheduling), n.Address,
 		n.Version, percent(n.Load.CPU), n.Capacity.CPU, percent(n.Load.Memory), memory(n.Capacity.Memory))
+	for _, o := range n.Orders {
+		s.nodeOrder(n.ID, o)
+	}
 	fmt.Fprintln(s.out, "\nlabels:")
 	for _, k := range slices.Sorted(maps.Keys(n.Labels)) {
 		fmt.Fprintf(s.out, "  %s=%s\n", k, n.Labels[k])
@@ -98,4 +102,17 @@ func (s *session) nodeDetail(n api.NodeDetail) {
 		fmt.Fprintf(s.out, "  none; set one with: go-cluster node label %s key=value\n", n.ID)
 	}
 	s.instances(n.Instances)
+}
+
+// nodeOrder says what empties a node, who wants it, and how to call it off.
+func (s *session) nodeOrder(node string, o api.NodeOrder) {
+	what, cancel := "is being drained", "go-cluster node drain "+node+" --cancel"
+	if o.Kind == "evacuation" {
+		what, cancel = "is being evacuated ("+o.Selector+")", fmt.Sprintf("go-cluster app evacuate --label %q --cancel", o.Selector)
+	}
+	until := ""
+	if !o.Deadline.IsZero() {
+		until = ", until " + o.Deadline.UTC().Format(time.RFC3339)
+	}
+	fmt.Fprintf(s.out, "%s by %s since %s%s; call it off with: %s\n", s.style.warn(what), o.By, o.At.UTC().Format(time.RFC3339), until, cancel)
 }

@@ -68,7 +68,7 @@ func measure(v *projections.Cluster) []prometheus.Metric {
 		out = append(out, prometheus.MustNewConstMetric(d, t, value, labels...))
 	}
 	ended := map[projections.MigrationKey]int{}
-	reasons := map[string]int{events.ReasonManual: 0, events.ReasonNodeJoin: 0}
+	reasons := map[string]int{}
 	histograms := map[string]*projections.DurationBuckets{}
 	for _, a := range v.SortedApps() {
 		for _, reason := range events.Reasons() {
@@ -97,6 +97,9 @@ func measure(v *projections.Cluster) []prometheus.Metric {
 	maps.Copy(histograms, v.Metrics.Durations)
 	for app, h := range histograms {
 		out = append(out, histogram(app, h))
+	}
+	for _, reason := range events.RebalanceReasons() {
+		reasons[reason] = 0
 	}
 	maps.Copy(reasons, v.Metrics.Rebalances)
 	for reason, n := range reasons {

@@ -23,6 +23,7 @@ func (s *Service) handlers() map[api.Endpoint]transport.Handler {
 		api.AppPlacement:     s.updatePlacement,
 		api.AppHook:          s.hookAnswered,
 		api.AppEvacuate:      s.evacuate,
+		api.AppUnevacuate:    s.cancelEvacuation,
 		api.NodeDrain:        s.drain,
 		api.NodeDrainCancel:  s.cancelDrain,
 		api.MigrationCancel:  s.cancel,

@@ -133,6 +133,12 @@ func cancellation(v *projections.Cluster, a *projections.App, m *projections.Mig
 	if ev := v.Evacuations[m.Orderer]; ev != nil && ev.State == api.OrderFailed {
 		return cancel(ev.Started, "evacuation_timeout")
 	}
+	if ev := v.Evacuations[m.Orderer]; ev != nil && ev.State == api.OrderCancelled {
+		return cancel(ev.Ended, "evacuation_cancelled")
+	}
+	if r := v.Rebalances[m.Orderer]; r != nil && r.Stopped {
+		return cancel(r.Ended, "rebalance_stopped")
+	}
 	if m.Status == projections.MigrationRunning && a.SpecRev != m.SpecRev && m.To != "" && len(placement.Judge(v, m)) > 0 {
 		return cancel(a.Applied, "spec_changed")
 	}

@@ -28,6 +28,45 @@ func (s *Service) evacuate(ctx context.Context, r *transport.Request) (any, erro
 	})
 }
 
+// cancelEvacuation calls off the open evacuations of a selector, written as it was or otherwise. The first event of the command is its outcome;
+// those of the others follow.
+func (s *Service) cancelEvacuation(ctx context.Context, r *transport.Request) (any, error) {
+	req, err := transport.Decode[api.EvacuateRequest](r)
+	if err != nil {
+		return nil, err
+	}
+	sel, err := spec.ParseSelector(req.Selector)
+	if err != nil {
+		return nil, &api.Error{Code: api.CodeInvalid, Field: "selector", Detail: fmt.Sprintf("cancel evacuation: %v", err)}
+	}
+	first := func(v *projections.Cluster) *events.Draft {
+		for _, order := range sortedKeys(v.Evacuations) {
+			if ev := v.Evacuations[order]; ev.State == api.OrderOpen && ev.Selector.String() == sel.String() {
+				return &events.Draft{Aggregate: events.Cluster(v.Name), Data: &events.EvacuationCancelled{Order: order}}
+			}
+		}
+		return nil
+	}
+	ack, err := s.Command(ctx, r, func(v *projections.Cluster) (*events.Draft, error) { return first(v), nil })
+	for err == nil && ack.Changed {
+		var more *events.Event
+		more, err = s.Decide(ctx, func(v *projections.Cluster) (*events.Draft, error) {
+			d := first(v)
+			if d != nil { // a command has one outcome: the others follow from it
+				d.Actor, d.Cause = r.Actor, v.Evacuations[ack.Order].Ended.ID
+			}
+			return d, nil
+		})
+		if more == nil {
+			break
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return ack, nil
+}
+
 // drain empties nodes, one event each. Several must be cordoned before, so that nothing lands on the next victim.
 func (s *Service) drain(ctx context.Context, r *transport.Request) (any, error) {
 	req, err := transport.Decode[api.DrainRequest](r)

@@ -202,6 +202,34 @@ func TestEvacuate(t *testing.T) {
 	})
 }
 
+// An evacuation is called off as a drain is: what is under way is given up, what has left stays, and nothing else leaves.
+func TestEvacuationIsCancelled(t *testing.T) {
+	run(t, map[string]string{"n1": "zone=a", "n2": "zone=b"}, func(t *testing.T, w *world) {
+		w.place(singleton("stays", "zone=a"), singleton("goes"))
+		w.ack(api.AppMove, api.MoveRequest{Meta: w.Meta(), App: "goes", To: "n1"})
+		w.runs("goes")
+		w.hold(true)
+		order := w.ack(api.AppEvacuate, api.EvacuateRequest{Meta: w.Meta(), Selector: "zone=a"}).Order
+		m := w.open("goes")
+		cancel := func(selector string) api.Ack {
+			return w.ack(api.AppUnevacuate, api.EvacuateRequest{Meta: w.Meta(), Selector: selector})
+		}
+		refused(w, api.AppUnevacuate, api.EvacuateRequest{Meta: w.Meta(), Selector: "zone in ("}, api.CodeInvalid, "cancel evacuation: ")
+		same(t, "of another selector", cancel("zone=b").Changed, false)
+		ack := cancel(" zone = a ")
+		same(t, "called off", ack.Changed, true)
+		same(t, "order", ack.Order, order)
+		same(t, "called off twice", cancel("zone=a").Changed, false)
+		same(t, "state", w.status(order).State, api.OrderCancelled)
+		w.Until(t, "its move is given up", func(v *projections.Cluster) bool {
+			c := v.Migrations[m.Migration].Cancel
+			return c != nil && c.Why == "evacuation_cancelled"
+		})
+		w.Pass(time.Minute)
+		same(t, "on", w.on("stays")[0], "n1")
+	})
+}
+
 func TestEvacuationTimesOut(t *testing.T) {
 	run(t, map[string]string{"n1": "zone=a", "n2": "zone=b"}, func(t *testing.T, w *world) {
 		w.place(singleton("stays", "zone=a"), singleton("goes"))

@@ -105,8 +105,7 @@ func (s *Service) showMigration(ctx context.Context, r *transport.Request) (any,
 }
 
 // enforced names the guardrails that this version judges; the others are stored and shown.
-var enforced = []string{"freeze", "migration", "auto_rebalance.enabled", "auto_rebalance.threshold", "auto_rebalance.max_concurrent",
-	"auto_rebalance.cooldown_period", "auto_rebalance.exclude_apps"}
+var enforced = []string{"freeze", "migration", "auto_rebalance"}
 
 func (s *Service) showPolicy(ctx context.Context, r *transport.Request) (any, error) {
 	var out api.PolicyReply
@@ -242,10 +241,7 @@ func describe(v *projections.Cluster, order string, out *api.OrderReply) bool {
 		return true
 	}
 	if rb := v.Rebalances[order]; rb != nil {
-		out.Kind, out.State = "rebalance", api.OrderOpen
-		if rb.Completed {
-			out.State = api.OrderCompleted
-		}
+		out.Kind, out.State = "rebalance", rb.State()
 		return true
 	}
 	if m := v.Migrations[order]; m != nil {

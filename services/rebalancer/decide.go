@@ -2,11 +2,9 @@ package rebalancer
 
 import (
 	"slices"
-	"time"
 
 	"github.com/go-cluster/go-cluster/api"
 	"github.com/go-cluster/go-cluster/events"
-	"github.com/go-cluster/go-cluster/invariants/planted"
 	"github.com/go-cluster/go-cluster/placement"
 	"github.com/go-cluster/go-cluster/projections"
 )
@@ -40,60 +38,22 @@ func propose(v *projections.Cluster, p placement.Proposal, order, reason, trigge
 		apps = []string{}
 	}
 	return &events.Draft{Aggregate: events.Cluster(v.Name), Data: &events.RebalanceTriggered{
-		Order: order, Reason: reason, Trigger: trigger, Apps: apps, Before: p.Before, After: p.After, Moves: moves,
+		Order: order, Reason: reason, Trigger: trigger, Apps: apps, Before: p.Before, After: p.After, Moves: moves, StateSeq: v.Seq,
 	}}
 }
 
-// joined decides whether a node's joining calls for a rebalance now. after is the join already judged, 0 for none. It returns the
-// newest join if it is due, or when to look again.
-func joined(v *projections.Cluster, after uint64, now time.Time) (join projections.Cause, due bool, wake time.Time) {
-	policy := v.Policy.AutoRebalance
-	if !policy.Enabled {
-		return join, false, wake
-	}
-	for _, n := range v.SortedNodes() {
-		if n.Status == projections.StatusReady && n.Joined.Seq > join.Seq {
-			join = n.Joined
-		}
-	}
-	last := newest(v)
-	switch {
-	case join.Seq <= after || last != nil && join.Seq < last.Started.Seq:
-		return join, false, wake
-	case moving(v):
-		return join, false, wake // first what is missing, then what is uneven: the end of the last move wakes the loop
-	case last != nil && policy.CooldownPeriod > 0 && !planted.NoCooldown:
-		if at := last.Started.At.Add(policy.CooldownPeriod.D()); now.Before(at) {
-			return join, false, at
-		}
-	}
-	return join, true, wake
-}
-
-// automatic makes the proposal that a join calls for, or nil when it is even enough.
-func automatic(v *projections.Cluster, join projections.Cause) *events.Draft {
-	p := placement.AutoBalance(v)
-	if len(p.Moves) == 0 {
-		return nil
-	}
-	var apps []string
-	if exclude := v.Policy.AutoRebalance.ExcludeApps; len(exclude) > 0 {
-		for _, a := range v.SortedApps() {
-			if !slices.Contains(exclude, a.Name) {
-				apps = append(apps, a.Name)
-			}
-		}
-	}
-	d := propose(v, p, Order(join.ID), events.ReasonNodeJoin, events.TriggerAutomatic, apps)
-	d.Cause, d.Correlation = join.ID, join.Correlation
-	return d
-}
-
 // finished returns the end of every rebalance that has one: each proposal was admitted and has ended, or can no longer be carried
-// out, or a newer rebalance speaks for its app, or it waits for room that nothing under way will make. A proposal that lapsed counts neither as moved nor as failed.
+// out, or a newer rebalance speaks for its app, or it waits for room that nothing under way will make. A proposal that lapsed counts
+// neither as moved nor as failed. An automatic one ends, too, when the policy no longer wants any.
 func finished(v *projections.Cluster) []*events.Draft {
 	var out []*events.Draft
 	for _, r := range open(v) {
+		if r.Trigger == events.TriggerAutomatic && !v.Policy.AutoRebalance.Enabled {
+			d := stopped(v, r, "automatic rebalancing was switched off")
+			d.Cause, d.Correlation = v.PolicyBy.ID, r.Started.Correlation
+			out = append(out, d)
+			continue
+		}
 		done := events.RebalanceCompleted{Order: r.Order}
 		ended := true
 		for _, mv := range r.Moves {
@@ -118,6 +78,31 @@ func finished(v *projections.Cluster) []*events.Draft {
 	return out
 }
 
+// stopped ends a rebalance that is called off. What it has admitted and is before its commit, the planner asks the migrator to give up.
+func stopped(v *projections.Cluster, r *projections.Rebalance, why string) *events.Draft {
+	done := events.RebalanceCompleted{Order: r.Order, Stopped: true, Why: why}
+	for _, id := range r.Admitted {
+		switch m := v.Migrations[id]; {
+		case m == nil || !m.Ended():
+		case m.Status == projections.MigrationCompleted:
+			done.Moved++
+		default:
+			done.Failed++
+		}
+	}
+	return &events.Draft{Aggregate: events.Cluster(v.Name), Data: &done}
+}
+
+// stops calls off the named rebalance, or the oldest that is open; nil when there is none to call off.
+func stops(v *projections.Cluster, order string) *events.Draft {
+	for _, r := range open(v) {
+		if order == "" || r.Order == order {
+			return stopped(v, r, "an operator stopped it")
+		}
+	}
+	return nil
+}
+
 func superseded(v *projections.Cluster, r *projections.Rebalance, app string) bool {
 	for _, newer := range v.Rebalances {
 		if newer.Started.Seq > r.Started.Seq && (len(newer.Apps) == 0 || slices.Contains(newer.Apps, app)) {
@@ -139,6 +124,7 @@ func open(v *projections.Cluster) []*projections.Rebalance {
 	return out
 }
 
+// newest returns the rebalance that was triggered last, nil before the first.
 func newest(v *projections.Cluster) *projections.Rebalance {
 	var last *projections.Rebalance
 	for _, r := range v.Rebalances {

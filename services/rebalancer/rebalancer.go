@@ -17,7 +17,7 @@ import (
 // Service is one rebalancer. Any number may run.
 type Service struct {
 	*services.Core
-	judged uint64 // the newest join that was found to call for nothing; of the loop alone
+	judged judged // of the loop alone
 }
 
 // New returns a rebalancer on a Base.
@@ -27,13 +27,14 @@ func New(b *services.Base) *Service { return &Service{Core: services.NewCore(b, 
 func (s *Service) Run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error {
-		return s.Serve(ctx, map[api.Endpoint]transport.Handler{api.AppRebalance: s.rebalance})
+		return s.Serve(ctx, map[api.Endpoint]transport.Handler{api.AppRebalance: s.rebalance, api.RebalanceStop: s.stop,
+			api.RebalanceShow: s.show})
 	})
 	g.Go(func() error { return s.Loop(ctx, false, s.pass) })
 	return g.Wait()
 }
 
-// pass ends the rebalances that are done, and proposes one for a join that calls for it.
+// pass ends the rebalances that are done, and proposes one where something calls for it.
 func (s *Service) pass(ctx context.Context) (time.Time, error) {
 	var (
 		todo []*events.Draft
@@ -51,14 +52,16 @@ func (s *Service) pass(ctx context.Context) (time.Time, error) {
 		if !sure {
 			now = v.Time
 		}
-		join, due, later := joined(v, s.judged, now)
-		if wake = later; !due {
-			return
-		}
-		if d := automatic(v, join); d != nil {
-			todo = append(todo, d)
-		} else {
-			s.judged = join.Seq
+		for {
+			t, is, later := due(v, s.judged, now, sure)
+			if wake = later; !is || before(v, s.Seen.Loads(), now) != "" {
+				return // the end of what is under way, or of a freeze, wakes the loop
+			}
+			if d, _ := automatic(v, t, now); d != nil {
+				todo = append(todo, d)
+				return
+			}
+			s.judged.done(v, t, now)
 		}
 	})
 	if bad || len(todo) == 0 {
@@ -110,4 +113,63 @@ func (s *Service) rebalance(ctx context.Context, r *transport.Request) (any, err
 		rep.Moves = []events.Proposal{}
 	}
 	return rep, nil
+}
+
+// stop calls off one rebalance or all. The first event of the command is its outcome; those of the other rebalances follow.
+func (s *Service) stop(ctx context.Context, r *transport.Request) (any, error) {
+	req, err := transport.Decode[api.StopRequest](r)
+	if err != nil {
+		return nil, err
+	}
+	ack, err := s.Command(ctx, r, func(v *projections.Cluster) (*events.Draft, error) {
+		if o := v.Rebalances[req.Order]; o == nil && req.Order != "" {
+			return nil, api.Refuse(api.CodeNotFound, "stop rebalance %s: no such rebalance", req.Order)
+		}
+		return stops(v, req.Order), nil
+	})
+	for err == nil && ack.Changed && req.Order == "" {
+		var more *events.Event
+		more, err = s.Decide(ctx, func(v *projections.Cluster) (*events.Draft, error) {
+			d := stops(v, "")
+			if d != nil { // a command has one outcome: the others follow from it
+				d.Actor, d.Cause = r.Actor, v.Rebalances[ack.Order].Ended.ID
+			}
+			return d, nil
+		})
+		if more == nil {
+			break
+		}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return ack, nil
+}
+
+// show says how even the cluster is and what is done about it.
+func (s *Service) show(ctx context.Context, r *transport.Request) (any, error) {
+	out := api.RebalanceStatus{Open: []api.RebalanceView{}}
+	return &out, s.Question(ctx, r, func(v *projections.Cluster) error {
+		now, sure := s.Seen.Now()
+		if !sure {
+			now = v.Time
+		}
+		even := placement.Imbalance(v)
+		out.Seq, out.Automatic, out.Imbalance, out.Raw, out.Structural = v.Seq, v.Policy.AutoRebalance.Enabled, even.Imbalance, even.Raw, even.Structural
+		out.Why, out.Next = outlook(v, s.Seen.Loads(), now)
+		var last *projections.Rebalance
+		for _, o := range v.Rebalances {
+			if o.Completed && (last == nil || o.Started.Seq > last.Started.Seq) {
+				last = o
+			}
+		}
+		if last != nil {
+			view := projections.RebalanceView(v, last)
+			out.Last = &view
+		}
+		for _, o := range open(v) {
+			out.Open = append(out.Open, projections.RebalanceView(v, o))
+		}
+		return nil
+	})
 }

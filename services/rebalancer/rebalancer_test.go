@@ -42,11 +42,16 @@ func moved(t *testing.T, c *st.Cluster, m events.Move) {
 func place(t *testing.T, c *st.Cluster, node string, count int) {
 	t.Helper()
 	for i := range count {
-		app := fmt.Sprint("app-", i)
-		s := spec.App{Name: app, Mode: spec.Singleton, Process: &spec.Process{Command: []string{"/bin/true"}}}.WithDefaults()
-		c.Append(t, events.Draft{Aggregate: events.App(app), App: app, Data: &events.AppApplied{Spec: s, SpecRev: 1, Generation: 1}})
-		moved(t, c, events.Move{Migration: "m-" + app, App: app, Instance: app + "-0", SpecRev: 1, To: node, ToInc: "inc-" + node, Reason: events.ReasonScale})
+		placeApp(t, c, fmt.Sprint("app-", i), node)
 	}
+}
+
+// placeApp runs a singleton on a node; it may only be on some, if any are named.
+func placeApp(t *testing.T, c *st.Cluster, app, node string, only ...string) {
+	t.Helper()
+	s := spec.App{Name: app, Mode: spec.Singleton, OnNodes: only, Process: &spec.Process{Command: []string{"/bin/true"}}}.WithDefaults()
+	c.Append(t, events.Draft{Aggregate: events.App(app), App: app, Data: &events.AppApplied{Spec: s, SpecRev: 1, Generation: 1}})
+	moved(t, c, events.Move{Migration: "m-" + app, App: app, Instance: app + "-0", SpecRev: 1, To: node, ToInc: "inc-" + node, Reason: events.ReasonScale})
 }
 
 func count(c *st.Cluster, typ events.Type) (n int) {
@@ -117,7 +122,7 @@ func TestAutomaticRebalance(t *testing.T) {
 		if count(c, triggered) != 0 {
 			t.Fatal("automatic without a policy")
 		}
-		policy := spec.Policy{AutoRebalance: spec.AutoRebalancePolicy{Enabled: true, Threshold: 0.2}}
+		policy := spec.Policy{AutoRebalance: spec.AutoRebalancePolicy{Enabled: true, Threshold: 0.2, Interval: spec.Duration(300 * time.Hour)}}
 		c.Append(t, events.Draft{Aggregate: events.Cluster("test"), Data: &events.PolicyUpdated{Policy: policy, Hash: events.HashPolicy(policy)}})
 		c.Until(t, "triggered", func(v *projections.Cluster) bool { return len(v.Rebalances) == 1 })
 		c.Replica.View(func(v *projections.Cluster) {
