@@ -85,7 +85,7 @@ func Run(ctx context.Context, cfg Config) (err error) {
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, a.journal.Close()) }()
+	defer func() { err = errors.Join(err, a.journal.Close(), a.epochs.Close()) }()
 	return a.run(ctx)
 }
 
@@ -124,7 +124,7 @@ func open(cfg Config) (*agent, error) {
 		}
 	}
 	a.fence = &fence{auth: a.auth, hands: a.hands, driver: cfg.Driver, ended: a.ended, hosted: a.hosted, log: cfg.Log}
-	a.journal, err = openJournal(cfg.Dir)
+	a.journal, err = openJournal(cfg.Dir, a.me.Boot)
 	return a, err
 }
 
@@ -305,17 +305,17 @@ func (a *agent) retire(w *worker, cond func() bool) bool {
 
 // wake notes that an app concerns this node, and has its worker look. After an error it must be called again.
 func (a *agent) wake(app string, seq uint64) error {
-	a.mu.Lock() // all of it: no worker may retire in between
-	defer a.mu.Unlock()
-	if err := a.hosted.Add(app); err != nil {
-		return err
-	}
+	a.mu.Lock()
 	w := a.worker(app)
 	if w == nil {
+		a.mu.Unlock()
 		return errors.New("the agent ends")
 	}
 	w.wakeUp(seq)
-	return nil
+	a.mu.Unlock()
+	// The worker need not wait for the disk: a wake-up that is lost with this agent comes again. Should the worker have retired by
+	// now, the next agent starts one for nothing.
+	return a.hosted.Add(app)
 }
 
 // nudge has the worker of an instance's app look again. Nobody else has anything to do with it: where hundreds run, waking them

@@ -15,8 +15,8 @@ import (
 // keepSpecs is how many revisions of a spec are remembered besides those in use.
 const keepSpecs = 8
 
-// assignment is what the log says of one app on one node. It is folded from the app's events and the node's, in log order. It is
-// pure and not safe for concurrent use.
+// assignment is what the log says of one app on one node. It is folded from the app's events and those of the node's membership, in
+// log order. It is pure and not safe for concurrent use.
 type assignment struct {
 	node  string
 	app   string
@@ -46,6 +46,9 @@ func (a *assignment) apply(m events.Message) {
 		case *events.MigrationFailed:
 			a.left(d.Migration, d.Left == events.LeftAtTarget)
 		}
+	}
+	if e := &m.Event; m.Err == nil && e.Aggregate.Kind == events.KindNode { // a selection, which makes no chain
+		a.state.Heads[e.Aggregate] = events.Head{Rev: e.Rev - 1, Hash: e.Prev}
 	}
 	a.state.Apply(m)
 	a.prune()

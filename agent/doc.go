@@ -9,13 +9,14 @@
 //
 // # What to do
 //
-// Each app that concerns the node has a worker. It folds the app's events and the node's own, compares them with what the driver
+// Each app that concerns the node has a worker. It folds the app's events and those of the node's membership, compares them with what the driver
 // runs, and does the one thing that comes next (assignment.go). Events addressed to the node only wake workers up. A step is
 // done, written to the journal, and reported, in this order, so that an order seen twice is done once.
 //
 // # Files
 //
 // In the agent's directory: agent.lock (held while an agent uses it, with its process id), machine.json (who this is), epochs.json
-// (highest epoch per app), ended.json (epochs ended without an order), hosted.json (apps that concern the node), journal (results
-// of steps). All are written to stable storage before anything that rests on them is said.
+// and epochs.log (highest epoch per app), ended.json (epochs ended without an order), hosted.json (apps that concern the node): all are
+// on stable storage before anything that rests on them is said. The journal (results of steps) is of one boot of the machine and is
+// only written: it outlives the agent, and no order outlives the boot.
 package agent

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"fmt"
+	"maps"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -12,9 +13,12 @@ import (
 type hosted struct {
 	path string
 
-	mu    sync.Mutex
-	state hostedState
-	dirty bool // state has not been written
+	mu      sync.Mutex
+	state   hostedState
+	version uint64 // of what is to be written
+
+	writing sync.Mutex // is held while the disk is waited for, and taken before mu
+	written uint64     // version on stable storage
 }
 
 type hostedState struct {
@@ -36,18 +40,27 @@ func openHosted(dir string) (*hosted, error) {
 	return h, nil
 }
 
-// change applies f and writes the result if f returns true, or what an earlier call could not write. After an error the change
-// counts until the agent ends, and the next call tries to write it.
+// change applies f, and returns once the result is on stable storage if f returns true, or what an earlier call could not write. After
+// an error the change counts until the agent ends, and the next call tries to write it. Several changes may share a write.
 func (h *hosted) change(f func(*hostedState) bool) error {
 	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.dirty = f(&h.state) || h.dirty; !h.dirty {
+	if f(&h.state) {
+		h.version++
+	}
+	want := h.version
+	h.mu.Unlock()
+	h.writing.Lock()
+	defer h.writing.Unlock()
+	if h.written >= want {
 		return nil
 	}
-	if err := saveJSON(h.path, h.state); err != nil {
+	h.mu.Lock()
+	state, version := hostedState{Inc: h.state.Inc, Apps: maps.Clone(h.state.Apps)}, h.version
+	h.mu.Unlock()
+	if err := saveJSON(h.path, state); err != nil {
 		return fmt.Errorf("hosted apps not written: %w", err)
 	}
-	h.dirty = false
+	h.written = version
 	return nil
 }
 
@@ -72,15 +85,25 @@ func (h *hosted) Remove(app string) error {
 }
 
 // Isolate notes what becomes of the app's instances without a lease. Where their roles imply the same, as nearly always, and
-// nothing else was noted before, it is written with the next change: it would keep the first step of each move waiting for the disk.
+// nothing else was noted before, it is written with the next change, at the latest with the Add of its app that is under way: it
+// would keep the first step of each move waiting for the disk.
 func (h *hosted) Isolate(app string, to string, implied bool) error {
-	return h.change(func(s *hostedState) bool {
-		was, known := s.Apps[app]
-		if !known || was == to {
-			return false
+	h.mu.Lock()
+	was, known := h.state.Apps[app]
+	later := was == to && known || was == "" && implied
+	if later {
+		if !known {
+			h.version++
 		}
+		h.state.Apps[app] = to
+	}
+	h.mu.Unlock()
+	if later {
+		return nil
+	}
+	return h.change(func(s *hostedState) bool {
 		s.Apps[app] = to
-		return was != "" || !implied
+		return true
 	})
 }
 

@@ -23,8 +23,9 @@ const (
 	journalCompact = 2 * journalKeep
 )
 
-// journal has the results of the steps that this node did, by the sequence of the order. A line is a checksum and a report. It is
-// safe for concurrent use.
+// journal has the results of the steps that this node did in this boot of its machine, by the sequence of the order. The first line
+// names the boot, each of the others has a report; all begin with a checksum. What dies with the boot is not waited for to reach the
+// disk: an order names an incarnation, and none outlives its boot. It is safe for concurrent use.
 type journal struct {
 	mu     sync.Mutex
 	file   *os.File
@@ -33,21 +34,35 @@ type journal struct {
 	byRef  map[uint64]api.StepReport
 }
 
-// openJournal reads the journal of the directory. An incomplete last line is what a crash leaves of an Append that did not return,
-// and is dropped; anything else that cannot be read is an error, because steps would be done again.
-func openJournal(dir string) (*journal, error) {
+// openJournal reads the journal of the directory, or begins another when that is of an earlier boot. An incomplete last line is what
+// is left of an Append that did not return, and is dropped; anything else that cannot be read is an error, because steps would be
+// done again.
+func openJournal(dir, boot string) (*journal, error) {
 	path := filepath.Join(dir, "journal")
 	data, err := os.ReadFile(path)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("journal: %w", err)
 	}
-	reports, size, err := readJournal(data)
+	head := checked([]byte(boot))
+	first, lines, whole := bytes.Cut(data, []byte{'\n'})
+	_, err = content(first)
+	switch ours := bytes.Equal(data[:min(len(head), len(data))], head); {
+	case whole && err != nil && len(lines) > 0:
+		return nil, fmt.Errorf("journal %s: line 1: %w, and it is not the last", path, err)
+	case !ours:
+		lines = nil
+		if err := replaceFile(path, head); err != nil {
+			return nil, fmt.Errorf("journal: begin: %w", err)
+		}
+	}
+	reports, size, err := readJournal(lines)
 	if err != nil {
 		return nil, fmt.Errorf("journal %s: %w", path, err)
 	}
+	size += int64(len(head))
 	if len(reports) > journalCompact {
 		reports = reports[len(reports)-journalKeep:]
-		var kept bytes.Buffer
+		kept := bytes.NewBuffer(bytes.Clone(head))
 		for _, r := range reports {
 			line, err := journalLine(r)
 			if err != nil {
@@ -60,18 +75,11 @@ func openJournal(dir string) (*journal, error) {
 		}
 		size = int64(kept.Len())
 	}
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(path, os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("journal: %w", err)
 	}
-	err = f.Truncate(size)
-	if err == nil {
-		err = f.Sync()
-	}
-	if err == nil {
-		err = syncDir(dir)
-	}
-	if err != nil {
+	if err := f.Truncate(size); err != nil {
 		_ = f.Close()
 		return nil, fmt.Errorf("journal: %w", err)
 	}
@@ -104,17 +112,12 @@ func readJournal(data []byte) (reports []api.StepReport, size int64, err error) 
 	return reports, size, nil
 }
 
-func readLine(line []byte) (api.StepReport, error) {
-	var r api.StepReport
-	sum, body, ok := bytes.Cut(line, []byte{' '})
-	want, err := strconv.ParseUint(string(sum), 16, 32)
-	if !ok || err != nil || len(sum) != 8 || uint32(want) != crc32.ChecksumIEEE(body) {
-		return r, errors.New("checksum does not match")
-	}
-	if err := json.Unmarshal(body, &r); err != nil {
+func readLine(line []byte) (r api.StepReport, err error) {
+	body, err := content(line)
+	if err != nil {
 		return r, err
 	}
-	return r, nil
+	return r, json.Unmarshal(body, &r)
 }
 
 func journalLine(r api.StepReport) ([]byte, error) {
@@ -122,11 +125,26 @@ func journalLine(r api.StepReport) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return fmt.Appendf(nil, "%08x %s\n", crc32.ChecksumIEEE(body), body), nil
+	return checked(body), nil
 }
 
-// Append returns once the report is on stable storage. After an error it is not in the journal, and may be found there by a later
-// agent.
+// checked makes a line of a body without line breaks.
+func checked(body []byte) []byte {
+	return fmt.Appendf(nil, "%08x %s\n", crc32.ChecksumIEEE(body), body)
+}
+
+// content returns the body of a line without its end.
+func content(line []byte) ([]byte, error) {
+	sum, body, ok := bytes.Cut(line, []byte{' '})
+	want, err := strconv.ParseUint(string(sum), 16, 32)
+	if !ok || err != nil || len(sum) != 8 || uint32(want) != crc32.ChecksumIEEE(body) {
+		return nil, errors.New("checksum does not match")
+	}
+	return body, nil
+}
+
+// Append returns once the report is written: it outlives this process, not the boot. After an error it is not in the journal, and
+// may be found there by a later agent.
 func (j *journal) Append(r api.StepReport) error {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -138,11 +156,8 @@ func (j *journal) Append(r api.StepReport) error {
 	if err != nil {
 		return fail(err)
 	}
-	if _, err = j.file.WriteAt(line, j.size); err == nil {
-		err = j.file.Sync()
-	}
-	if err != nil {
-		// What reached the disk must not stand before the next line.
+	if _, err = j.file.WriteAt(line, j.size); err != nil {
+		// What was written must not stand before the next line.
 		if cut := j.file.Truncate(j.size); cut != nil {
 			j.broken = fmt.Errorf("left with a broken end: %w", cut)
 		}

@@ -18,7 +18,7 @@ func report(seq uint64) api.StepReport {
 
 func openTestJournal(t *testing.T, dir string) *journal {
 	t.Helper()
-	j, err := openJournal(dir)
+	j, err := openJournal(dir, "boot")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +88,7 @@ func TestJournalCorruption(t *testing.T) {
 		if err := os.WriteFile(path, bad, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		j, err := openJournal(dir)
+		j, err := openJournal(dir, "boot")
 		if n < last {
 			if err == nil {
 				if line := bytes.IndexByte(whole[n:], ' '); line <= 8 && bytes.EqualFold(bad[n:n+1], whole[n:n+1]) {
@@ -109,9 +109,58 @@ func TestJournalCorruption(t *testing.T) {
 	}
 }
 
+// What an earlier boot left answers no order of this one, whatever a power failure made of it.
+func TestJournalOfAnEarlierBoot(t *testing.T) {
+	dir := t.TempDir()
+	j := openTestJournal(t, dir)
+	for seq := range uint64(3) {
+		if err := j.Append(report(seq + 1)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_ = j.Close()
+	path := filepath.Join(dir, "journal")
+	whole, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	clear(whole[len(whole)/3 : len(whole)/2]) // blocks that did not reach the disk
+	if err := os.WriteFile(path, whole, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openJournal(dir, "boot"); err == nil {
+		t.Fatal("in the same boot the damage was not noticed")
+	}
+	for range 2 {
+		j, err := openJournal(dir, "another boot")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := j.Get(1); ok {
+			t.Fatal("a result of another boot is there")
+		}
+		if err := j.Append(report(1)); err != nil {
+			t.Fatal(err)
+		}
+		if err := j.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if j, err = openJournal(dir, "another boot"); err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := j.Get(1); !ok {
+			t.Fatal("a result of this boot is not there")
+		}
+		_ = j.Close()
+		if err := os.Remove(path); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestJournalCompacts(t *testing.T) {
 	dir := t.TempDir()
-	var all bytes.Buffer
+	all := bytes.NewBuffer(checked([]byte("boot")))
 	for seq := range uint64(journalCompact + 1) {
 		line, err := journalLine(api.StepReport{OrderSeq: seq + 1})
 		if err != nil {

@@ -1,10 +1,12 @@
 package agent
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -169,4 +171,50 @@ func mkdir(t *testing.T, dir string) string {
 		t.Fatal(err)
 	}
 	return dir
+}
+
+// A crash may leave any prefix of a line: what was persisted before it is there, and the log goes on.
+func TestEpochsTruncatedAtEveryByte(t *testing.T) {
+	dir := t.TempDir()
+	e, err := openEpochs(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(e.Persist("db", 1), e.Persist("mq", 7), e.Persist("db", 2), e.Close()); err != nil {
+		t.Fatal(err)
+	}
+	log := filepath.Join(dir, "epochs.log")
+	whole, err := os.ReadFile(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for n := range len(whole) + 1 {
+		if err := os.WriteFile(log, whole[:n], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "epochs.json"), []byte("{}"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		e, err := openEpochs(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := map[string]uint64{"zz": 1}
+		for line := range bytes.Lines(whole[:n]) {
+			if app, epoch, err := readEpoch(bytes.TrimSuffix(line, []byte{'\n'})); err == nil && line[len(line)-1] == '\n' {
+				want[app] = epoch
+			}
+		}
+		if err := errors.Join(e.Persist("zz", 1), e.Close()); err != nil {
+			t.Fatal(err)
+		}
+		again, err := openEpochs(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := again.All(); !cmp.Equal(got, want) {
+			t.Fatalf("cut at %d: %v, want %v", n, got, want)
+		}
+		_ = again.Close()
+	}
 }

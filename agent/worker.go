@@ -106,9 +106,10 @@ func (w *worker) run(ctx context.Context) {
 	}
 }
 
-// follow folds the events of the app and of the node.
+// follow folds the events of the app and of the node's membership. What else is stored of the node is for the planner, and would
+// come to every worker: where hundreds run, each change of a label would be read hundreds of times.
 func (w *worker) follow(ctx context.Context) {
-	filters := []string{w.a.subjects.Aggregate(events.App(w.app)), w.a.subjects.Aggregate(events.Node(w.a.cfg.Node))}
+	filters := []string{w.a.subjects.Aggregate(events.App(w.app)), w.a.subjects.Membership(w.a.cfg.Node)}
 	for {
 		w.mu.Lock()
 		from := w.view.state.Seq + 1
@@ -142,23 +143,7 @@ func (w *worker) fold(m events.Message) {
 	if judged {
 		w.a.kick() // what the next lease says counts only when it has seen this
 	}
-	if matters(m) {
-		w.nudge()
-	}
-}
-
-// matters says whether an event of the app or of the node can change what is to be done here. Labels, facts and drains of the node
-// are for the planner to act upon, and come to every worker.
-func matters(m events.Message) bool {
-	if m.Err != nil {
-		return true
-	}
-	switch m.Event.Data.(type) {
-	case *events.NodeLabelsUpdated, *events.NodeFactsUpdated, *events.NodeCordoned, *events.NodeUncordoned,
-		*events.DrainStarted, *events.DrainCompleted, *events.DrainFailed, *events.DrainCancelled:
-		return false
-	}
-	return true
+	w.nudge()
 }
 
 // turn does one thing. It returns how long to wait for a change, 0 for not at all, and false when the worker is done for good.

@@ -44,6 +44,11 @@ func (s Subjects) Event(a Aggregate, t Type, target string) string {
 // Aggregate returns the filter of all events of an aggregate: the one string every guard on it uses.
 func (s Subjects) Aggregate(a Aggregate) string { return s.join("evt", string(a.Kind), a.ID, ">") }
 
+// Membership returns the filter of the events that say which incarnation a node is, and whether it lives.
+func (s Subjects) Membership(node string) string {
+	return s.join("evt", string(KindNode), node, "node", "membership", ">")
+}
+
 // OfType returns the filter of all events of one type that are addressed to nobody, whatever they are about.
 func (s Subjects) OfType(k Kind, t Type) string { return s.join("evt", string(k), "*", string(t)) }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"go.uber.org/zap"
 
@@ -24,6 +25,7 @@ type Core struct {
 	Again func(r *transport.Request, ack api.Ack) any
 
 	caughtUp atomic.Bool
+	looked   time.Duration // see Look; of the loop alone
 }
 
 // NewCore returns the service's share of a Base.
@@ -70,6 +72,15 @@ func (c *Core) Append(ctx context.Context, d events.Draft, head events.Head) (ev
 	}
 	c.Log.Info("stored", zap.String("type", string(e.Type)), zap.Stringer("aggregate", e.Aggregate), zap.Uint64("seq", e.Seq), zap.String("cause", e.Cause))
 	return e, c.Replica.Await(ctx, e.Seq)
+}
+
+// Look is View for the decisions of a Loop, which rests for as long as it has kept everybody else from the fold.
+func (c *Core) Look(f func(v *projections.Cluster)) {
+	c.Replica.View(func(v *projections.Cluster) {
+		began := time.Now()
+		f(v)
+		c.looked += time.Since(began)
+	})
 }
 
 // Decide runs pure until its decision is stored: pure looks at the state and returns a draft, or nil when there is nothing to do.

@@ -15,8 +15,9 @@ import (
 // last lost connection. An error of decide is logged and decide called again soon; ErrConflict means that the fold moved on, and
 // is not worth a line.
 //
-// A decision that takes long is not made again for each of the events that come meanwhile: the loop then rests for as long as it
-// took. The fold stands still while a decision looks at it, and everybody else in the process would wait.
+// A decision that looks at the fold for long, by Look, is not made again for each of the events that come meanwhile: the loop then
+// rests for as long as it looked. The fold stands still for that time, and everybody else in the process would wait. What is waited
+// for until a decision is stored keeps nobody.
 func (c *Core) Loop(ctx context.Context, leases bool, decide func(context.Context) (wake time.Time, err error)) error {
 	reconnected := c.NC.StatusChanged()
 	defer c.NC.RemoveStatusListener(reconnected)
@@ -32,9 +33,9 @@ func (c *Core) Loop(ctx context.Context, leases bool, decide func(context.Contex
 		if leases {
 			seen = c.Seen.Changed()
 		}
-		began := time.Now()
+		c.looked = 0
 		wake, err := decide(ctx)
-		rest := min(time.Since(began), longestRest)
+		rest := min(c.looked, longestRest)
 		wait := 15 * time.Second
 		switch {
 		case ctx.Err() != nil:

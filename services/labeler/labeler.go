@@ -93,7 +93,7 @@ func (w *watch) judge(v *projections.Cluster, s Sight) Judgement {
 func (s *Service) pass(ctx context.Context) (time.Time, error) {
 	sight := Sight{Pulse: s.pulse.get(), Now: s.Boot(), Leases: s.Seen.All()}
 	var j Judgement
-	s.Replica.View(func(v *projections.Cluster) { j = s.watch.judge(v, sight) })
+	s.Look(func(v *projections.Cluster) { j = s.watch.judge(v, sight) })
 	var errs []error
 	for _, d := range j.Verdicts {
 		if err := s.carryOut(ctx, d); err != nil { // it keeps no other node waiting

@@ -66,7 +66,7 @@ func (s *Service) pass(ctx context.Context) (wake time.Time, err error) {
 	now, sure := s.Seen.Now()
 	leases := s.Seen.All()
 	var todo []decided
-	s.Replica.View(func(v *projections.Cluster) {
+	s.Look(func(v *projections.Cluster) {
 		judge := placement.Judges(v)
 		for name, a := range v.Apps {
 			if len(todo) == turns {

@@ -42,7 +42,7 @@ func (s *Service) plan(ctx context.Context) error {
 				todo []decided
 				at   uint64
 			)
-			s.Replica.View(func(v *projections.Cluster) {
+			s.Look(func(v *projections.Cluster) {
 				at = v.Planned
 				if at == done && (wake.IsZero() || !sure || now.Before(wake)) {
 					return
