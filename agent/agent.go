@@ -31,6 +31,7 @@ type agent struct {
 	fence   *fence
 	hands   *hands
 	vips    *vips
+	data    *replicas
 	epochs  *epochs
 	ended   *ended
 	hosted  *hosted
@@ -111,6 +112,9 @@ func open(cfg Config) (*agent, error) {
 	if a.hosted, err = openHosted(cfg.Dir); err != nil {
 		return nil, err
 	}
+	if a.data, cfg.Driver, err = newReplicas(cfg); err != nil {
+		return nil, err
+	}
 	if a.vips, a.cfg.Driver, err = newVIPs(cfg); err != nil {
 		return nil, err
 	}
@@ -133,6 +137,9 @@ func (a *agent) run(ctx context.Context) error {
 		a.kick()
 		a.nudge(id)
 	})
+	holding, letGo := context.WithCancel(context.WithoutCancel(ctx)) // the lease is renewed for longer than anything else goes on
+	defer letGo()
+	a.vips.ctx, a.data.ctx = holding, holding
 	adopted, err := a.cfg.Driver.Adopt(ctx)
 	if err != nil {
 		if ctx.Err() != nil {
@@ -146,12 +153,8 @@ func (a *agent) run(ctx context.Context) error {
 		}
 	}
 
-	// The lease is renewed for longer than anything else goes on.
-	holding, letGo := context.WithCancel(context.WithoutCancel(ctx))
-	defer letGo()
 	working, stop := context.WithCancelCause(ctx)
 	defer stop(nil)
-	a.vips.ctx = holding
 	var lease errgroup.Group
 	lease.Go(func() error { a.vips.run(); return nil })
 	lease.Go(func() error { a.fence.run(holding); return nil })

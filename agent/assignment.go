@@ -154,6 +154,10 @@ type order struct {
 	timeout     time.Duration
 	leader      projections.Leader
 	vip         *spec.VIP // that the instance has at the node it leaves; nil for none
+	position    string    // that a copy has to reach
+	checksum    string
+	ran         spec.App           // what the instance runs where it is left
+	terms       []projections.Term // of the app, newest first
 }
 
 // patience is how long to wait for an instance to get well: a little less than the order gives, so that the report says why it did
@@ -174,6 +178,10 @@ func (a *assignment) orders(inc string) []order {
 		o := order{seq: m.Order.Seq, step: m.Order.Step, migration: m.Migration, instance: m.Instance, timeout: m.Order.Timeout.D(), from: m.From, to: m.To, reason: m.Reason}
 		if in := app.Instances[m.Instance]; in != nil && m.From != "" && in.Node == m.From {
 			o.vip = a.specs[in.SpecRev].VIP
+		}
+		o.position, o.checksum, o.terms = m.Order.Position, m.Order.Checksum, app.Terms
+		if in := app.Instances[m.Instance]; in != nil && in.Node == a.node {
+			o.ran = a.specs[in.SpecRev]
 		}
 		rev, generation := m.SpecRev, m.Generation
 		if in := app.Instances[m.Instance]; in != nil && in.Node == a.node && in.Inc == inc && m.Granted > 0 {

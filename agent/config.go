@@ -42,9 +42,11 @@ type Config struct {
 	Driver Driver                     // not adopted yet; stays open
 	// Addresses carries the VIPs of actives; nil: this agent carries none.
 	Addresses Addresses
-	Clock     Clock
-	Log       *zap.Logger     // nil discards
-	Load      func() api.Load // how busy the machine is; nil: unknown. Called at each renewal, must not block
+	// Replications carry the data of apps that want that, one of each kind.
+	Replications []Replication
+	Clock        Clock
+	Log          *zap.Logger     // nil discards
+	Load         func() api.Load // how busy the machine is; nil: unknown. Called at each renewal, must not block
 
 	BootID string // of this boot of the machine; default the kernel's
 	Host   string // for people: where the agent runs; default the machine's name

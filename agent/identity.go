@@ -50,6 +50,12 @@ func openIdentity(dir, cluster, node, boot string) (identity, error) {
 	return id, nil
 }
 
+// machineOf returns the machine key in the name of an incarnation.
+func machineOf(inc string) string {
+	machine, _, _ := strings.Cut(inc, ".")
+	return machine
+}
+
 // incarnation returns the name of the machine's n-th incarnation in this boot.
 func (id identity) incarnation(n uint64) string {
 	return id.Machine + "." + id.Boot + "." + strconv.FormatUint(n, 10)

@@ -276,7 +276,8 @@ func (a *agent) describe(l *api.Lease) {
 	}
 	for _, st := range a.cfg.Driver.List() {
 		l.Instances = append(l.Instances, api.InstanceHealth{
-			ID: st.ID, App: st.App, State: string(st.State), Healthy: st.Healthy, Epoch: st.Epoch, Generation: st.Generation,
+			Data: a.data.state(st.ID),
+			ID:   st.ID, App: st.App, State: string(st.State), Healthy: st.Healthy, Epoch: st.Epoch, Generation: st.Generation,
 			Restarts: st.Restarts, Detail: shorten(st.Detail), Ports: st.Ports,
 		})
 	}

@@ -36,6 +36,8 @@ type Replication interface {
 }
 
 // Data names what one instance keeps on this node.
+//
+// Where there are no data yet, their position is 0 of the epoch, and an empty copy is exactly that.
 type Data struct {
 	App      spec.App
 	Instance string
@@ -45,9 +47,11 @@ type Data struct {
 
 // Term is one epoch of an app, as the log tells it.
 type Term struct {
-	Epoch uint64
-	Here  bool            // granted to this machine: what is on its disk may be of that epoch
-	From  events.Position // what its leader began with, where that was stated
+	Epoch     uint64
+	Here      bool            // granted to this machine: what is on its disk may be of that epoch
+	Activated bool            // its leader may have written
+	From      events.Position // what its leader began with, where that was stated
+	Final     events.Position // what it left, where it said so: whoever has that has everything
 }
 
 // Recovered is what Recover found.

@@ -20,6 +20,7 @@ const (
 	codeUnknownSpec = "unknown_spec"
 	codeVIP         = "vip"          // the address cannot be carried on this node
 	codeVIPConflict = "vip_conflict" // somebody else has the address
+	codeData        = "data"         // the data cannot be carried
 )
 
 // stepError is a failed step with a code of its own.
@@ -35,6 +36,10 @@ var steps = map[events.Step]func(*worker, context.Context, mandate, order) (even
 	events.StepStepDown: (*worker).stepDown,
 	events.StepPersist:  (*worker).stepPersist,
 	events.StepActivate: (*worker).stepActivate,
+	events.StepSync:     (*worker).stepSync,
+	events.StepCatchUp:  (*worker).stepCatchUp,
+	events.StepApply:    (*worker).stepApply,
+	events.StepRecover:  (*worker).stepRecover,
 	events.StepStop:     (*worker).stepStop,
 
 	events.StepMigrationStart:    (*worker).stepHook,
@@ -89,7 +94,9 @@ func (w *worker) stepPrepare(ctx context.Context, m mandate, o order) (events.Re
 		if planted.PrepareStarts {
 			_, _ = w.a.cfg.Driver.Start(ctx, in)
 		}
-		st, err = w.a.cfg.Driver.Prepare(ctx, in)
+		if st, err = w.a.cfg.Driver.Prepare(ctx, in); err == nil {
+			err = w.prepareData(ctx, o)
+		}
 		return err
 	})
 	return w.place(st), err
@@ -125,17 +132,24 @@ func (w *worker) launch(ctx context.Context, m mandate, in Instance) error {
 	})
 }
 
-// stepStop ends the instance and keeps its data: as the last act of a source, or as its stepping down. Its position is empty:
-// what a process leaves is in its data directory, and no replica follows it.
+// stepStop ends the instance and keeps its data: as the last act of a source, or as its stepping down.
 func (w *worker) stepStop(ctx context.Context, m mandate, o order) (events.Result, error) {
 	if planted.StepDownLies && o.step == events.StepStepDown {
 		return events.Result{}, nil
 	}
-	err := w.with(ctx, m, o.instance, func(ctx context.Context) error {
-		_, err := w.a.cfg.Driver.Stop(ctx, o.instance)
+	return w.ends(ctx, m, o, w.a.cfg.Driver.Stop)
+}
+
+// ends has an instance end as an active, and says where its data end.
+func (w *worker) ends(ctx context.Context, m mandate, o order, end func(context.Context, string) (Status, error)) (r events.Result, err error) {
+	err = w.with(ctx, m, o.instance, func(ctx context.Context) error {
+		if _, err := end(ctx, o.instance); err != nil {
+			return err
+		}
+		r, err = w.leaves(ctx, o)
 		return err
 	})
-	return events.Result{}, err
+	return r, err
 }
 
 // stepDown has the active write nothing any more, and keeps it ready where the driver can.
@@ -149,11 +163,7 @@ func (w *worker) stepDown(ctx context.Context, m mandate, o order) (events.Resul
 	if !can {
 		return w.stepStop(ctx, m, o)
 	}
-	err := w.with(ctx, m, o.instance, func(ctx context.Context) error {
-		_, err := demoter.Demote(ctx, o.instance)
-		return err
-	})
-	return events.Result{}, err
+	return w.ends(ctx, m, o, demoter.Demote)
 }
 
 // stepPersist writes the granted epoch down, and with that refuses every lower one for ever.

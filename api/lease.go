@@ -41,6 +41,15 @@ type InstanceHealth struct {
 	Restarts   int            `json:"restarts,omitzero"`
 	Detail     string         `json:"detail,omitzero"`
 	Ports      map[string]int `json:"ports,omitempty"`
+	Data       *DataHealth    `json:"data,omitzero"`
+}
+
+// DataHealth is how far the replicated data of an instance are: of an active what is shipped, of another what its copy has.
+type DataHealth struct {
+	Position string `json:"position"`         // see events.Position
+	LagMS    int64  `json:"lag_ms"`           // of an active: age of the oldest write that is not shipped; of a copy: for how long more is known to be there
+	Resyncs  int    `json:"resyncs,omitzero"` // times that a copy was begun anew since it could not go on
+	Error    string `json:"error,omitzero"`   // why it does not go on at present
 }
 
 // FencedEpoch is an epoch that a node ended without an order.

@@ -26,7 +26,7 @@ var travelling = []any{JudgeRequest{}, HeldMove{}, WhyRequest{}, WhyReply{}, Why
 	AppRequest{}, HookRequest{}, PlacementRequest{}, DeclarationView{}, MoveRequest{}, EvacuateRequest{}, RebalanceRequest{}, RebalanceReply{}, MigrationRequest{}, PolicyRequest{}, FreezeRequest{}, ListRequest{},
 	StableRequest{}, StableReply{}, OrderRequest{}, OrderReply{}, EventListRequest{}, EventListReply{}, Place{}, AuditListRequest{}, AuditListReply{},
 	Load{}, NodeView{}, NodeDetail{}, AppView{}, AppDetail{}, InstanceView{}, MigrationView{}, MigrationDetail{}, StepView{}, PendingView{}, PreviewRequest{},
-	PreviewReply{}, PlannedMove{}, PolicyReply{}, StateReply{}, AuditRecord{}, StepReport{}, Lease{}, InstanceHealth{}, FencedEpoch{}, Beat{}, LogsRequest{}, LogsReply{}, Error{},
+	PreviewReply{}, PlannedMove{}, PolicyReply{}, StateReply{}, AuditRecord{}, StepReport{}, Lease{}, InstanceHealth{}, DataHealth{}, FencedEpoch{}, Beat{}, LogsRequest{}, LogsReply{}, Error{},
 	StopRequest{}, RebalanceView{}, RebalanceStatus{}, NodeOrder{},
 }
 

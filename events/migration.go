@@ -1,6 +1,10 @@
 package events
 
-import "github.com/go-cluster/go-cluster/spec"
+import (
+	"time"
+
+	"github.com/go-cluster/go-cluster/spec"
+)
 
 // Why an instance moves.
 const (
@@ -124,7 +128,7 @@ type RefusedNodes struct {
 // Step is one act of a migration on one node.
 type Step string
 
-// The steps. Later parts (catch-up, balancer, partitions) add theirs.
+// The steps. Later parts (balancer, partitions) add theirs.
 const (
 	StepMigrationStart    Step = "on_migration_start"    // source: the app's hook, which may refuse
 	StepMigrationComplete Step = "on_migration_complete" // target: the app's hook, which may not
@@ -132,6 +136,10 @@ const (
 	StepPrepare  Step = "prepare"   // singleton target: standby prepared
 	StepStart    Step = "start"     // pool target: started and healthy
 	StepStepDown Step = "step_down" // singleton source: process ended, final state reported
+	StepSync     Step = "sync"      // source with replicated data: what is written is shipped, while it serves on
+	StepCatchUp  Step = "catch_up"  // target: its copy has what was shipped
+	StepApply    Step = "apply"     // target: its copy is exactly what the source left
+	StepRecover  Step = "recover"   // target, with nobody to ask: its copy is the newest that is known
 	StepPersist  Step = "persist"   // node of a grant: epoch persisted
 	StepActivate Step = "activate"  // node of a grant: serving under the epoch
 	StepStop     Step = "stop"      // ended, kept data
@@ -145,16 +153,23 @@ type Next struct {
 	Timeout spec.Duration `json:"timeout"`
 	Attempt int           `json:"attempt,omitzero"` // from 2 on for a repetition
 	Undo    bool          `json:"undo,omitzero"`    // the migration is on its way back
+	// Position is what a copy has to reach, and Checksum what it must be then, where the step is about that; see Position.
+	Position string `json:"position,omitzero"`
+	Checksum string `json:"checksum,omitzero"`
 }
 
 // Result is what a node reports of a step it did.
 type Result struct {
 	Ports    map[string]int `json:"ports,omitempty"`
 	Address  string         `json:"address,omitzero"`
-	Position string         `json:"position,omitzero"` // replication position at step-down
-	Checksum string         `json:"checksum,omitzero"`
-	Released bool           `json:"released,omitzero"` // a failed activation that has ended its epoch and runs nothing
-	TookMS   int64          `json:"took_ms,omitzero"`  // on the node
+	Position string         `json:"position,omitzero"` // of replicated data: shipped, reached, left or recovered; see Position
+	Checksum string         `json:"checksum,omitzero"` // of the data at Position
+	// Incomplete says of recovered data that acknowledged writes may be missing in them: those made after Shipped, the stored time of
+	// the newest object that they rest on.
+	Incomplete bool      `json:"incomplete,omitzero"`
+	Shipped    time.Time `json:"shipped,omitzero"`
+	Released   bool      `json:"released,omitzero"` // a failed activation that has ended its epoch and runs nothing
+	TookMS     int64     `json:"took_ms,omitzero"`  // on the node
 	// Hook is why a hook did not say yes. In an event that ends its step well, it was overridden, or does not count.
 	Hook *HookResult `json:"hook,omitzero"`
 }
@@ -271,6 +286,10 @@ type LeadershipGranted struct {
 	Result   *Result `json:"result,omitzero"`    // of that step: final position and checksum
 	Undo     bool    `json:"undo,omitzero"`      // back to the source
 	Next     *Next   `json:"next"`
+	// DataLossPossible says that acknowledged writes of the epoch before may be missing: the newest of them at most LossBoundMS before that
+	// epoch's end, 0 where that is not known.
+	DataLossPossible bool  `json:"data_loss_possible,omitzero"`
+	LossBoundMS      int64 `json:"loss_bound_ms,omitzero"`
 }
 
 // LeadershipActivated opens the gate. v1.

@@ -102,6 +102,8 @@ func samples() []sample {
 	expiring.Migration.ApprovalExpiry = spec.Duration(8 * time.Hour)
 	slow.Policy = &expiring
 	hooked := &Result{TookMS: 412, Hook: &HookResult{Code: HookVetoed, Detail: "not ready for migration", RetryAfter: spec.Duration(time.Minute)}}
+	exact := &Next{Step: StepApply, Node: "node-1", Inc: "k7-b3-4", Timeout: spec.Duration(time.Minute), Position: "e7:117", Checksum: "crc64:9a3f0c2b11d4e7f0"}
+	recovered := &Result{Position: "e7:116", Checksum: "crc64:77c1d20e94ab3f15", Incomplete: true, Shipped: time.Date(2026, 1, 15, 10, 29, 58, 750000000, time.UTC), TookMS: 310}
 	proposals := []Proposal{{App: "web", Instance: "web-2", From: "node-1", To: "node-2", Why: "node-1 has 80 % of its memory asked for, node-2 20 %"}}
 	return []sample{
 		onNode(&NodeJoined{Node: "node-2", Inc: "k9-b1-1", Machine: "k9", TTL: spec.Duration(10 * time.Second), Epochs: map[string]uint64{"convex": 7, "cache": 2}, Facts: sampleFacts}),
@@ -170,6 +172,16 @@ func samples() []sample {
 		ordering(&StepFailed{Ref: sampleRef, Step: StepMigrationStart, Node: "node-1", OrderSeq: 4711, Code: HookVetoed, Detail: "not ready for migration", Result: hooked, Next: sampleNext}).as("hook"),
 		ordering(&LeadershipGranted{Ref: sampleRef, Epoch: 8, Node: "node-2", Inc: "k9-b1-1", OrderSeq: 4711, Result: hooked, Next: sampleNext}).as("hook"),
 		onApp(&LeadershipReleased{Ref: sampleRef, Epoch: 8, Node: "node-2", Inc: "k9-b1-1", Why: ReleasedStopped, OrderSeq: 4715, Result: hooked}).as("hook"),
+		ordering(&MigrationStarted{Ref: sampleRef, Kind: KindPlace, Plan: "p-77", SpecRev: 3, Generation: 2, ToInc: "k9-b1-1", Class: ClassRecovery, Next: exact}).as("data"),
+		onApp(&MigrationCompleted{Ref: sampleRef, DurationMS: 2150, Step: StepActivate, Result: recovered}).as("data"),
+		ordering(&StepRequested{Ref: sampleRef, Why: "no report within its time", Next: exact}).as("data"),
+		ordering(&StepCompleted{Ref: sampleRef, Step: StepStepDown, Node: "node-1", OrderSeq: 4711, TookMS: 430, Result: recovered, Next: exact}).as("data"),
+		ordering(&StepFailed{Ref: sampleRef, Step: StepApply, Node: "node-2", OrderSeq: 4711, Code: "differs", Detail: "its checksum is another", Result: recovered, Next: exact}).as("data"),
+		ordering(&StepTimedOut{Ref: sampleRef, Step: StepApply, Node: "node-2", OrderSeq: 4711, Next: exact}).as("data"),
+		ordering(&LeadershipGranted{Ref: sampleRef, Epoch: 8, Node: "node-2", Inc: "k9-b1-1", OrderSeq: 4711, Result: recovered, Next: exact, DataLossPossible: true, LossBoundMS: 1250}).as("data"),
+		ordering(&LeadershipActivated{Ref: sampleRef, Epoch: 8, Node: "node-2", Inc: "k9-b1-1", OrderSeq: 4713, Next: exact}).as("data"),
+		onApp(&LeadershipReleased{Ref: sampleRef, Epoch: 8, Node: "node-2", Inc: "k9-b1-1", Why: ReleasedStopped, OrderSeq: 4715, Result: recovered}).as("data"),
+
 		onApp(&AppApplied{Spec: sampleApp(), SpecRev: 3, Generation: 2, Declared: "2c26b46b68ffc68ff99b"}).as("declared"),
 		onCluster(&PolicyUpdated{Policy: samplePolicy(), Hash: "9f86d081884c7d659a2f", Declared: "2c26b46b68ffc68ff99b"}).as("declared"),
 

@@ -50,6 +50,7 @@ func (c *Checker) grant(e *events.Event, m *move, d *events.LeadershipGranted) {
 	}
 	c.seen[m.App] = max(c.seen[m.App], d.Epoch)
 	l := c.now.app(m.App).leader
+	c.handover(m, l, d)
 	if l == nil || l.ended || l.inc == d.Inc {
 		return
 	}
@@ -58,6 +59,24 @@ func (c *Checker) grant(e *events.Event, m *move, d *events.LeadershipGranted) {
 		return
 	}
 	c.broke(Epochs, "%s is granted epoch %d of %s, and epoch %d of %s (%s) has not ended", d.Node, d.Epoch, m.App, l.epoch, l.node, l.inc)
+}
+
+// handover holds what a planned move's target has applied against what its source left.
+func (c *Checker) handover(m *move, l *leader, d *events.LeadershipGranted) {
+	if d.Undo || m.Kind() != events.KindMove || !c.now.app(m.App).spec.Replicated() {
+		return
+	}
+	switch {
+	case l == nil || l.left.Position == "":
+		c.broke(Handovers, "%s is granted epoch %d of %s, and nobody said where the data of the one before end", d.Node, d.Epoch, m.App)
+	case d.Result == nil || d.Result.Position != l.left.Position || d.Result.Checksum != l.left.Checksum:
+		got := events.Result{}
+		if d.Result != nil {
+			got = *d.Result
+		}
+		c.broke(Handovers, "%s is granted epoch %d of %s with its data at %q (%s), and epoch %d left them at %q (%s)", d.Node, d.Epoch, m.App,
+			got.Position, got.Checksum, l.epoch, l.left.Position, l.left.Checksum)
+	}
 }
 
 func (c *Checker) activation(m *move, d *events.LeadershipActivated) {
@@ -106,6 +125,10 @@ func (c *Checker) term(e *events.Event) {
 		case *events.LeadershipReleased:
 			if t.epoch == d.Epoch {
 				end(d.Node, "its end was reported")
+			}
+		case *events.StepCompleted:
+			if d.Step == events.StepStepDown {
+				end(d.Node, "its step-down was reported")
 			}
 		case *events.StepFailed:
 			if d.Result != nil && d.Result.Released {

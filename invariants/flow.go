@@ -45,6 +45,14 @@ var routes = map[route][]leg{
 	{spec.Spread, events.KindStop}:       {{events.StepStop, true, last}},
 }
 
+// replicated is what is otherwise where the app's data are replicated.
+var replicated = map[string][]leg{
+	events.KindMove: {{events.StepPrepare, false, completed}, {events.StepSync, true, completed}, {events.StepCatchUp, false, completed},
+		{events.StepStepDown, true, completed}, {events.StepApply, false, granted}, {events.StepPersist, false, activated}, {events.StepActivate, false, last}},
+	events.KindPlace: {{events.StepPrepare, false, completed}, {events.StepRecover, false, granted}, {events.StepPersist, false, activated},
+		{events.StepActivate, false, last}},
+}
+
 // back is what a way back is made of, at the source, but for the step-down of whoever holds the epoch.
 var back = []leg{{events.StepStepDown, true, granted}, {events.StepPersist, true, activated}, {events.StepActivate, true, last}}
 
@@ -61,6 +69,9 @@ func find(legs []leg, s events.Step) int {
 // legs returns what a move of the app has to go through, with the hooks that the app has, or that is being called.
 func (m *move) legs(a *app) []leg {
 	legs := routes[route{a.spec.Mode, m.Kind()}]
+	if other := replicated[m.Kind()]; other != nil && a.spec.Replicated() {
+		legs = other
+	}
 	if m.Kind() != events.KindMove && m.Kind() != events.KindInPlace || len(legs) == 0 {
 		return legs
 	}

@@ -28,6 +28,8 @@ var (
 		"the grant rule of the migrator; closed leases are waited out by the labeler"}
 	Activations = &Invariant{8, "activations", "An epoch is activated by the incarnation that it was granted to, once, and never after a higher grant.",
 		"activation answers the order to persist, which the grant gave"}
+	Handovers = &Invariant{10, "handovers", "A planned move grants an epoch of replicated data to whoever has applied exactly what the one before left.",
+		"the target compares position and checksum, and the migrator holds its report against the step-down's"}
 	Pools = &Invariant{11, "pools", "A move of a pool's instance never takes the healthy members below what is desired, or below what they were.",
 		"a source is stopped only after its target has been healthy"}
 	Places = &Invariant{12, "places", "An admitted move satisfies every hard rule in the state that it names, and an app without a place is Pending, in episodes that open and close in turn.",
@@ -58,7 +60,7 @@ var (
 
 // All returns the laws by number.
 func All() []*Invariant {
-	return []*Invariant{Revisions, Causes, Acks, Locks, Endings, Steps, Epochs, Activations, Pools, Places, Freezes, Balance, Orders, Facts,
+	return []*Invariant{Revisions, Causes, Acks, Locks, Endings, Steps, Epochs, Activations, Handovers, Pools, Places, Freezes, Balance, Orders, Facts,
 		Chain, Succession, Alone, Mandates, Form, Quarantine, Effects}
 }
 

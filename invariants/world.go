@@ -54,6 +54,7 @@ type leader struct {
 	node, inc string
 	activated bool
 	ended     bool
+	left      events.Result // where its data ended, where it said so
 }
 
 // move is an admitted migration and its open step.

@@ -93,6 +93,11 @@ func (w *world) advance(a *app, m *move, e *events.Event) {
 			a.put(m.Instance, m.To, m.ToInc, e.Stored, false)
 		}
 	case *events.StepCompleted:
+		if l := a.leader; d.Step == events.StepStepDown && l != nil && l.inc == m.FromInc {
+			if l.ended = true; d.Result != nil {
+				l.left = *d.Result
+			}
+		}
 		switch in := a.instances[m.Instance]; {
 		case d.Step == events.StepStart:
 			m.target = true

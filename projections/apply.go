@@ -193,7 +193,7 @@ func (c *Cluster) loseIncarnation(e *events.Event, d *events.NodeLost) {
 			continue
 		}
 		if a.Leader != nil && a.Leader.Inc == d.Inc {
-			a.Leader.Ended = true
+			a.endTerm(e.Stored, nil)
 		}
 		for id, in := range a.Instances {
 			if in.Inc == d.Inc {
@@ -207,7 +207,7 @@ func (c *Cluster) loseIncarnation(e *events.Event, d *events.NodeLost) {
 func (c *Cluster) restarted(e *events.Event, node, inc string) {
 	for _, a := range c.Apps {
 		if a.Leader != nil && a.Leader.Node == node && a.Leader.Inc != inc {
-			a.Leader.Ended = true
+			a.endTerm(e.Stored, nil)
 		}
 		for id, in := range a.Instances {
 			if in.Node == node && in.Inc != inc {

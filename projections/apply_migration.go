@@ -23,7 +23,7 @@ func (c *Cluster) applyMigration(a *App, e *events.Event) {
 	case *events.StepCompleted:
 		if m := a.Open[d.Migration]; m != nil {
 			m.note(e, string(d.Step), d.Node, hookDetail(d.Result))
-			c.stepDone(a, m, d)
+			c.stepDone(a, m, d, e)
 			m.order(e, d.Next)
 		}
 	case *events.StepFailed:
@@ -33,7 +33,7 @@ func (c *Cluster) applyMigration(a *App, e *events.Event) {
 				m.Failure, m.BadNode = d, d.Node
 			}
 			if d.Result != nil && d.Result.Released && a.Leader != nil && a.Leader.Node == d.Node {
-				a.Leader.Ended = true
+				a.endTerm(e.Stored, nil)
 			}
 			m.order(e, d.Next)
 		}
@@ -49,7 +49,7 @@ func (c *Cluster) applyMigration(a *App, e *events.Event) {
 		}
 	case *events.LeadershipGranted:
 		a.Epoch = max(a.Epoch, d.Epoch)
-		a.Leader = &Leader{Epoch: d.Epoch, Node: d.Node, Inc: d.Inc}
+		a.begin(d, e.Stored)
 		if m := a.Open[d.Migration]; m != nil {
 			back := ""
 			if d.Undo {
@@ -72,16 +72,14 @@ func (c *Cluster) applyMigration(a *App, e *events.Event) {
 			}
 		}
 	case *events.LeadershipActivated:
-		if a.Leader != nil && a.Leader.Epoch == d.Epoch {
-			a.Leader.Activated = true
-		}
+		a.activate(d.Epoch)
 		if m := a.Open[d.Migration]; m != nil {
 			m.note(e, "activate", d.Node, "")
 			m.order(e, d.Next)
 		}
 	case *events.LeadershipReleased:
 		if a.Leader != nil && a.Leader.Epoch == d.Epoch {
-			a.Leader.Ended = true
+			a.endTerm(e.Stored, d.Result)
 		}
 		if m := a.Open[d.Migration]; m != nil {
 			m.note(e, "release", d.Node, d.Why)
@@ -181,7 +179,7 @@ func (c *Cluster) instanceBegins(a *App, m *Migration, e *events.Event) {
 	}
 }
 
-func (c *Cluster) stepDone(a *App, m *Migration, d *events.StepCompleted) {
+func (c *Cluster) stepDone(a *App, m *Migration, d *events.StepCompleted, e *events.Event) {
 	if runs(d.Step) {
 		m.Result = orResult(d.Result, m.Result)
 	}
@@ -193,6 +191,10 @@ func (c *Cluster) stepDone(a *App, m *Migration, d *events.StepCompleted) {
 		}
 	case events.StepStart:
 		m.Committed = true
+	case events.StepStepDown: // the copy elsewhere is still to be made what was left
+		if a.Leader != nil && a.Leader.Inc == m.FromInc {
+			a.endTerm(e.Stored, d.Result)
+		}
 	case events.StepActivate:
 		if in != nil && in.Node == d.Node {
 			in.State, in.Healthy = "running", true
@@ -207,7 +209,7 @@ func (c *Cluster) instanceArrives(a *App, m *Migration, e *events.Event) {
 		delete(a.Instances, m.Instance)
 		delete(a.Ended, m.Instance)
 		if a.Leader != nil && a.Leader.Inc == m.FromInc {
-			a.Leader.Ended = true
+			a.endTerm(e.Stored, nil)
 		}
 		return
 	}

@@ -46,6 +46,7 @@ const (
 	keepEnded    = 2000
 	keepCommands = 20000
 	keepHistory  = 64 // events of one migration
+	keepTerms    = 16 // epochs of one app
 )
 
 // NewCluster returns the state before the first event.
@@ -131,6 +132,7 @@ type App struct {
 	DeleteLocal bool // of the removal
 	Epoch       uint64
 	Leader      *Leader // last grant; nil before the first
+	Terms       []Term  // the latest grants, newest first
 	Instances   map[string]*Instance
 	Open        map[string]*Migration // admitted and not ended, by id
 	Ended       map[string]Ending     // by instance: why it is not there any more
@@ -156,6 +158,18 @@ type Leader struct {
 	Inc       string
 	Activated bool
 	Ended     bool // released, or its incarnation is lost: the next grant needs no waiting
+}
+
+// Term is one epoch of an app: who led it, and from where to where its data came.
+type Term struct {
+	Epoch     uint64
+	Node      string
+	Inc       string
+	From      events.Position // of the data it began with, where that was stated
+	Final     events.Position // of the data it ended with, where its leader said so
+	Checksum  string          // at Final
+	Activated bool
+	EndedAt   time.Time // stored time; zero while it lasts
 }
 
 // Instance is one instance where it is placed. During a move it stays at the source until the commit.

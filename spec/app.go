@@ -172,3 +172,14 @@ type HookRef struct {
 	URL     string   `json:"url,omitzero"`
 	Timeout Duration `json:"timeout,omitzero"` // default 30s
 }
+
+// Replicated says whether the app's data are carried along when it moves.
+func (a App) Replicated() bool { return a.Replication() != "" }
+
+// Replication names the kind of replication that the app's data have, "" for none.
+func (a App) Replication() string {
+	if a.Mode == Singleton && a.SQLite != "" {
+		return "sqlite"
+	}
+	return ""
+}

@@ -199,12 +199,13 @@ func (d *Driver) Remove(id string, deleteData bool) error {
 	delete(d.instances, id)
 	d.mu.Unlock()
 	if deleteData {
-		return os.RemoveAll(d.dataDir(id))
+		return os.RemoveAll(d.DataDir(id))
 	}
 	return nil
 }
 
-func (d *Driver) dataDir(id string) string { return filepath.Join(d.dir, "data", id) }
+// DataDir returns the data directory of an instance, prepared or not.
+func (d *Driver) DataDir(id string) string { return filepath.Join(d.dir, "data", id) }
 
 // Close stops what is left, standbys too.
 func (d *Driver) Close(ctx context.Context) error {
@@ -218,7 +219,7 @@ func (d *Driver) Close(ctx context.Context) error {
 
 // place is what the functions of an instance are told of it.
 func (d *Driver) place(x *instance, role string, epoch uint64) Place {
-	return Place{App: x.want.App.Name, Instance: x.want.ID, Node: x.want.Node, Role: role, Epoch: epoch, DataDir: d.dataDir(x.want.ID)}
+	return Place{App: x.want.App.Name, Instance: x.want.ID, Node: x.want.Node, Role: role, Epoch: epoch, DataDir: d.DataDir(x.want.ID)}
 }
 
 // standby is the role of an instance that is neither active nor a member.

@@ -107,7 +107,7 @@ func (d *Driver) begin(ctx context.Context, x *instance, in agent.Instance) erro
 			return err
 		}
 	}
-	if err := os.MkdirAll(d.dataDir(in.ID), 0o700); err != nil {
+	if err := os.MkdirAll(d.DataDir(in.ID), 0o700); err != nil {
 		return err
 	}
 	var life context.Context

@@ -16,6 +16,7 @@ const (
 	NoWait           = name == "no_wait"           // epochs: a closed lease is not waited out
 	ReuseEpoch       = name == "reuse_epoch"       // epochs: the way back is granted the epoch that it takes back
 	ActivatesTarget  = name == "activates_target"  // activations: on the way back the target is activated
+	CopyBehind       = name == "copy_behind"       // handovers: a copy is taken for what was left, wherever it is
 	StopBeforeStart  = name == "stop_before_start" // pools: a pool stops the source first
 	IgnoreCordon     = name == "ignore_cordon"     // places: a cordoned node is as good as any other
 	ForgetInFlight   = name == "forget_in_flight"  // places: what is on its way to a node takes nothing there
@@ -58,6 +59,7 @@ func All() []Mistake {
 		{"no_wait", "epochs", "a closed lease is not waited out"},
 		{"reuse_epoch", "epochs", "the way back is granted the epoch that it takes back"},
 		{"activates_target", "activations", "on the way back the target is activated"},
+		{"copy_behind", "handovers", "a copy is taken for what was left, wherever it is"},
 		{"stop_before_start", "pools", "a pool stops the source first"},
 		{"ignore_cordon", "places", "a cordoned node is as good as any other"},
 		{"forget_in_flight", "places", "what is on its way to a node takes nothing there"},

@@ -27,7 +27,11 @@ func (d *decision) draft(to, node string, data any) (*events.Draft, time.Time) {
 
 // order orders a step on a node.
 func (d *decision) order(s step, node, inc string, attempt int, undo bool) *events.Next {
-	return &events.Next{Step: s.Name, Node: node, Inc: inc, Timeout: spec.Duration(s.Timeout(d.a.Spec)), Attempt: attempt, Undo: undo}
+	n := &events.Next{Step: s.Name, Node: node, Inc: inc, Timeout: spec.Duration(s.Timeout(d.a.Spec)), Attempt: attempt, Undo: undo}
+	if r := d.in.Report; r != nil && !r.Failed && r.Result != nil && (s.Name == catchUp.Name || s.Name == apply.Name) {
+		n.Position, n.Checksum = r.Result.Position, r.Result.Checksum
+	}
+	return n
 }
 
 // next orders a step on its own side.
@@ -42,6 +46,7 @@ func (d *decision) next(s step, attempt int, undo bool) *events.Next {
 func (d *decision) again(s step, attempt int) *events.Next {
 	o := d.m.Order
 	n := d.order(s, o.Node, o.Inc, attempt, o.Undo)
+	n.Position, n.Checksum = o.Position, o.Checksum
 	if s.Insist {
 		n.Timeout *= spec.Duration(min(attempt, 10))
 	}
@@ -122,8 +127,33 @@ func (d *decision) grant(to side, undo bool) (*events.Draft, time.Time) {
 	}
 	if r := d.in.Report; r != nil && !r.Failed {
 		g.OrderSeq, g.Result = r.OrderSeq, r.Result
+		if r.Step == recovers.Name {
+			g.DataLossPossible, g.LossBoundMS = d.loss(r.Result)
+		}
 	}
 	return d.draft(n.Node, n.Node, g)
+}
+
+// loss says whether acknowledged writes may be missing in what was recovered: its node cannot rule it out, or the epoch that wrote
+// last is known to have come further. The bound is how long before the end of that epoch the newest thing was shipped that was
+// recovered, 0 where that is not known.
+func (d *decision) loss(r *events.Result) (possible bool, boundMS int64) {
+	if r == nil {
+		r = &events.Result{}
+	}
+	for _, t := range d.a.Terms {
+		if !t.Activated {
+			continue
+		}
+		if p, _ := events.ParsePosition(r.Position); t.Final != (events.Position{}) && !p.Reached(t.Final) {
+			possible = p.Epoch <= t.Epoch
+		}
+		if r.Incomplete && !t.EndedAt.IsZero() && !r.Shipped.IsZero() {
+			boundMS = max(0, t.EndedAt.Sub(r.Shipped).Milliseconds())
+		}
+		break
+	}
+	return possible || r.Incomplete, boundMS
 }
 
 func (d *decision) activated(r *api.StepReport) (*events.Draft, time.Time) {

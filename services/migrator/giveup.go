@@ -79,11 +79,14 @@ func (d *decision) mayGrant(inc string) bool {
 }
 
 // restorable says whether the source can be granted the app again after the target has held it: it still runs under the same
-// incarnation, and the app may still be there. That it is cordoned, drained or evacuated does not count: serving where it was
+// incarnation, its data are all there is, and the app may still be there. That it is cordoned, drained or evacuated does not count: serving where it was
 // until another node is found is better than not serving.
 func (d *decision) restorable() bool {
 	m := d.m
 	if m.Kind != events.KindMove || !ready(d.v, m.From, m.FromInc) || d.a.Leader != nil && d.a.Leader.Inc == m.FromInc {
+		return false
+	}
+	if d.a.Spec.Replicated() && d.a.Leader != nil && d.a.Leader.Activated { // what was written since is not in the source's copy
 		return false
 	}
 	back := *m

@@ -49,7 +49,35 @@ func judgeReport(v *projections.Cluster, r *api.StepReport, subjectNode string) 
 	case r.Step != o.Step:
 		return m, refused, fmt.Sprintf("order %d of migration %s is to %s, not to %s", o.Seq, m.Migration, o.Step, r.Step)
 	}
+	if why := misplaced(v.Apps[m.App], o, r); why != "" {
+		return m, refused, why
+	}
 	return m, answers, ""
+}
+
+// misplaced says what is wrong with the position in a report that a step was done, of an app whose data are replicated.
+func misplaced(a *projections.App, o *projections.Order, r *api.StepReport) string {
+	if r.Failed || a == nil || !a.Spec.Replicated() {
+		return ""
+	}
+	var res events.Result
+	if r.Result != nil {
+		res = *r.Result
+	}
+	p, err := events.ParsePosition(res.Position)
+	switch {
+	case err != nil:
+		return err.Error()
+	case res.Position == "" && (o.Step == events.StepSync || o.Step == events.StepStepDown && !o.Undo || o.Step == events.StepApply):
+		return fmt.Sprintf("order %d was done without saying to which position", o.Seq)
+	case o.Step == events.StepApply && !planted.CopyBehind && (res.Position != o.Position || res.Checksum != o.Checksum):
+		return fmt.Sprintf("order %d was to apply exactly %s (%s), and not %s (%s)", o.Seq, o.Position, o.Checksum, res.Position, res.Checksum)
+	case o.Step == events.StepCatchUp && o.Position != "":
+		if want, _ := events.ParsePosition(o.Position); !p.Reached(want) {
+			return fmt.Sprintf("order %d was to catch up to %s, and %s is not there yet", o.Seq, want, p)
+		}
+	}
+	return ""
 }
 
 // closing returns the event after the one with sequence seq in the history of a migration: what ended the step ordered there.
@@ -80,7 +108,7 @@ func answered(m *projections.Migration, r *api.StepReport) bool {
 	case typeReleased:
 		return r.Step == events.StepStepDown && h.Node == r.Node
 	case typeGranted:
-		return r.Step == events.StepStepDown && h.Node != r.Node || m.Kind == events.KindInPlace || m.Kind == events.KindPlace
+		return r.Step == events.StepStepDown && h.Node != r.Node || r.Step == events.StepApply && h.Node == r.Node || m.Kind == events.KindInPlace || m.Kind == events.KindPlace
 	case typeCompleted:
 		return h.Step == string(r.Step)
 	case typeFailed: // a standby prepared for a move that has become stale, or the source active again at the end of an undo

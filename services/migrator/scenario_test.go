@@ -115,7 +115,7 @@ func (s *scenario) do(command string) string {
 	switch f[0] {
 	case "node": // node <id> [label=value ...]
 		s.join(f[1], pairs(f[2:]))
-	case "app": // app <name> <mode> [require=... on_isolation=... away_from=...]
+	case "app": // app <name> <mode> [require=... on_isolation=... away_from=... sqlite=...]
 		s.declare(appSpec(f[1], f[2], pairs(f[3:])))
 	case "run": // run <instance> <node>: placed by a migration that is not shown
 		s.run(f[1], f[2])
@@ -124,6 +124,13 @@ func (s *scenario) do(command string) string {
 		s.admit(f[1], f[2], f[3], f[4], events.ReasonManual)
 	case "done":
 		return s.show(s.report(s.answer(), s.answer().Node))
+	case "recovered": // recovered <position> [shipped=<ago>]: ago before now; with it acknowledged writes may be missing
+		r, o := s.answer(), pairs(f[2:])
+		r.Result = &events.Result{Position: f[1], Checksum: "sum-" + f[1]}
+		if ago, err := time.ParseDuration(o["shipped"]); err == nil {
+			r.Result.Incomplete, r.Result.Shipped = true, s.now.Add(-ago)
+		}
+		return s.show(s.report(r, r.Node))
 	case "failed", "released": // with the node's reason; released: nothing runs there under the epoch any more
 		r := s.answer()
 		r.Failed, r.Code, r.Detail, r.Result = true, "failed", rest, nil
@@ -170,6 +177,8 @@ func (s *scenario) do(command string) string {
 				r.OrderSeq = uint64(n)
 			case "from":
 				from = v
+			case "position":
+				r.Result = &events.Result{Position: v, Checksum: "sum-" + v}
 			}
 		}
 		if from == "" {
@@ -219,6 +228,12 @@ func (s *scenario) do(command string) string {
 		s.lease(f[1], f[2:])
 	case "state":
 		return s.state(f[1])
+	case "terms": // terms <app>: what its epochs began with and left
+		var out []string
+		for _, t := range s.v.Apps[f[1]].Terms {
+			out = append(out, fmt.Sprintf("e%d on %s %s..%s", t.Epoch, t.Node, t.From, t.Final))
+		}
+		return strings.Join(out, ", ")
 	case "backoff": // backoff <app>
 		var out []string
 		for n := range s.v.Apps[f[1]].Backoff {
@@ -282,6 +297,7 @@ func appSpec(name, mode string, o map[string]string) spec.App {
 	if r := o["require"]; r != "" {
 		a.Require = []string{r}
 	}
+	a.SQLite = o["sqlite"]
 	if x := o["away_from"]; x != "" {
 		a.AwayFromApp = []string{x}
 	}

@@ -56,7 +56,11 @@ type step struct {
 // Every step, in its most common form.
 var (
 	prepare  = step{Name: events.StepPrepare, On: target, Timeout: stepTime, Judge: true}
+	syncing  = step{Name: events.StepSync, On: source, Timeout: stepTime, Attempts: 2}
+	catchUp  = step{Name: events.StepCatchUp, On: target, Timeout: stepTime, Judge: true}
 	stepDown = step{Name: events.StepStepDown, On: source, Timeout: stopTime, Ends: grants, Undo: grantBack, Commit: true}
+	apply    = step{Name: events.StepApply, On: target, Timeout: stepTime, Ends: grants, Commit: true}
+	recovers = step{Name: events.StepRecover, On: target, Timeout: stepTime, Ends: grants, Commit: true, Judge: true, Attempts: 2}
 	persist  = step{Name: events.StepPersist, On: target, Timeout: stepTime, Ends: activates, Attempts: 3}
 	activate = step{Name: events.StepActivate, On: target, Timeout: stepTime, Attempts: 3}
 	start    = step{Name: events.StepStart, On: target, Timeout: startTime, Commit: true}
@@ -78,7 +82,7 @@ type row struct {
 	Kind string
 }
 
-// strategies has the steps of every kind of move. Later parts are rows between these: catch-up after prepare, the balancer after start and before stop, partitions as rows of their own mode.
+// strategies has the steps of every kind of move. Later parts are rows between these: the balancer after start and before stop, partitions as rows of their own mode.
 //
 // A step-down ends the process and keeps its data, so that a singleton's source needs no stop step.
 var strategies = map[row][]step{
@@ -101,6 +105,22 @@ var strategies = map[row][]step{
 	{spec.Replicas, events.KindStop}: {stop.with(func(s *step) { s.Attempts = 3 })},
 }
 
+// replicated has what is otherwise for a singleton whose data are replicated. Its copy is made while the source serves, and what the
+// source leaves is applied exactly before anybody is granted anything; with nobody to ask, the newest that is known is recovered.
+var replicated = map[string][]step{
+	events.KindMove: {
+		hookStart,
+		prepare.with(func(s *step) { s.Judge = false }),
+		syncing, catchUp,
+		stepDown.with(func(s *step) { s.Ends, s.Commit = completes, false }),
+		apply, persist, activate, hookComplete,
+	},
+	events.KindPlace: {
+		prepare.with(func(s *step) { s.Judge = false }),
+		recovers, persist, activate,
+	},
+}
+
 // An instance of a spread app begins, is restarted and stops as one of a pool, and never moves.
 func init() {
 	for _, kind := range []string{events.KindPlace, events.KindInPlace, events.KindStop} {
@@ -121,7 +141,11 @@ var (
 // stepsOf returns the steps of a migration: those of its row, without the hooks that the app does not have. A hook that has been
 // called, or is being called, stays whatever the app has become.
 func stepsOf(a *projections.App, m *projections.Migration) []step {
-	return slices.DeleteFunc(slices.Clone(strategies[row{a.Spec.Mode, m.Kind}]), func(s step) bool {
+	steps := strategies[row{a.Spec.Mode, m.Kind}]
+	if other := replicated[m.Kind]; other != nil && a.Spec.Replicated() {
+		steps = other
+	}
+	return slices.DeleteFunc(slices.Clone(steps), func(s step) bool {
 		_, has := a.Spec.Hooks[s.Hook]
 		called := m.Order != nil && m.Order.Step == s.Name || m.Failure != nil && m.Failure.Step == s.Name
 		return s.Hook != "" && !has && !called

@@ -31,7 +31,8 @@ type world struct {
 	leases   map[string]services.SeenLease
 	last     *api.StepReport
 	stored   []events.Event
-	messages int // events and reports
+	messages int    // events and reports
+	written  uint64 // position of a replicated app's data in its epoch
 }
 
 func newWorld(t fataler) *world {
@@ -161,6 +162,16 @@ func (w *world) answer() api.StepReport {
 	if o.Step == events.StepStart || o.Step == events.StepActivate {
 		r.Result = &events.Result{Ports: map[string]int{"http": 8000}}
 	}
+	if a := w.v.Apps[m.App]; a.Spec.Replicated() {
+		w.written++
+		at := func(p string) *events.Result { return &events.Result{Position: p, Checksum: "sum-" + p} }
+		switch o.Step {
+		case events.StepSync, events.StepStepDown: // the app has written on meanwhile
+			r.Result = at(events.Position{Epoch: a.Leader.Epoch, Seq: w.written}.String())
+		case events.StepCatchUp, events.StepApply:
+			r.Result = at(o.Position)
+		}
+	}
 	return r
 }
 
@@ -219,6 +230,9 @@ func line(e events.Event) string {
 		if n.Undo {
 			s += " undo"
 		}
+		if n.Position != "" {
+			s += " to " + n.Position
+		}
 		if n.Node != e.Target {
 			s += " addressed to " + e.Target + "!"
 		}
@@ -245,6 +259,9 @@ func line(e events.Event) string {
 		undo := ""
 		if d.Undo {
 			undo = " undo"
+		}
+		if d.DataLossPossible {
+			undo += fmt.Sprintf(" (data loss possible, of %s)", time.Duration(d.LossBoundMS)*time.Millisecond)
 		}
 		return fmt.Sprintf("granted e%d %s%s", d.Epoch, d.Node, undo) + next(d.Next)
 	case *events.LeadershipActivated:

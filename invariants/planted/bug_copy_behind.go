@@ -1,0 +1,5 @@
+//go:build bug_copy_behind
+
+package planted
+
+const name = "copy_behind"
