@@ -119,6 +119,7 @@ var layers = []layer{
 	{"services/*", []string{"api", "events", "invariants", "placement", "placement/snapshot", "projections", "services", "spec", "transport"}, "services meet in the log only, and run in one process or in five"},
 	{"agent", []string{"api", "events", "projections", "spec", "transport"}, "drivers are handed in: the agent runs without any particular one"},
 	{"agent/embedded", []string{"agent", "api", "events", "spec"}, "a driver runs the apps of its own program and knows nothing of the cluster"},
+	{"agent/litestream", []string{"agent", "events"}, "it carries data and knows neither who may lead nor why"},
 	{"agent/machine", []string{"api", "events", "spec"}, "it measures and decides nothing"},
 	{"cluster", []string{"agent", "agent/embedded", "agent/machine", "api", "events", "spec", "transport"}, "a program that imports it pays for no service, no server and no CLI"},
 	{"agent/process", []string{"agent", "agent/watchdog", "events", "spec"}, "a driver runs programs and knows nothing of the cluster"},
@@ -130,11 +131,12 @@ var layers = []layer{
 	{"cmd/hunt", []string{"invariants/planted"}, "it builds and runs the simulation with each planted mistake"},
 	// What tests are made with. Only tests import it.
 	{"services/servicetest", []string{"*"}, "a harness"},
+	{"agent/replicationtest", []string{"agent", "events"}, "a contract is held against any implementation"},
 	{"sim", []string{"*"}, "a harness"},
 	{"chaos", []string{"*"}, "a harness"},
 }
 
-var harnesses = []string{"./services/servicetest", "./sim", "./chaos"}
+var harnesses = []string{"./services/servicetest", "./agent/replicationtest", "./sim", "./chaos"}
 
 func layerOf(dir string) (layer, bool) {
 	for _, exact := range []string{dir, path.Dir(dir) + "/*"} {
@@ -181,6 +183,8 @@ func natsIsBehindItsDoors(s source) (out []string) {
 		case strings.HasPrefix(i, "github.com/nats-io/") || strings.HasPrefix(i, "github.com/ThreeDotsLabs/"):
 			switch s.dir() {
 			case "events", "transport", "transport/embedded", "services", "agent":
+				continue
+			case "agent/litestream": // its store is an object store, which carries data and decides nothing
 				continue
 			case "cluster": // it holds a connection, and does nothing with it but hand it on
 				if i == "github.com/nats-io/nats.go" {

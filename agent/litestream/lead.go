@@ -1,0 +1,404 @@
+//go:build linux
+
+package litestream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"os"
+	"sync"
+	"time"
+
+	lite "github.com/benbjohnson/litestream"
+	"go.uber.org/zap"
+
+	"github.com/go-cluster/go-cluster/agent"
+	"github.com/go-cluster/go-cluster/events"
+)
+
+var errEnded = errors.New("the shipping has ended")
+
+// leading ships one database. Litestream does the work; when is decided here: its own loop would hold a store open at each end and
+// could not say to which position it came.
+type leading struct {
+	r       *Replication
+	d       agent.Data
+	history history
+	log     *zap.Logger
+
+	ctx  context.Context
+	stop context.CancelFunc
+	done chan struct{}
+	turn chan struct{} // whoever uses what is below has it
+
+	db        *lite.DB
+	client    *client
+	seen      walState // of the log before the last sync that succeeded
+	force     time.Time
+	compacted time.Time
+	snapshot  int64 // size of the newest file that has everything
+	since     int64 // bytes of joined files since then
+	ended     bool
+
+	mu    sync.Mutex
+	state agent.Replicated
+	dirty time.Time // since when something is not shipped; zero: nothing is known of
+}
+
+// walState is what tells cheaply that nothing was written: a log that looks the same and was not just changed.
+type walState struct {
+	size    int64
+	changed time.Time
+}
+
+// Lead implements agent.Replication. The shipping ends with ctx, too.
+func (r *Replication) Lead(ctx context.Context, d agent.Data, epoch uint64) (agent.Leading, error) {
+	h, err := r.history(ctx, epoch)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.MkdirAll(d.Dir, 0o700); err != nil {
+		return nil, err
+	}
+	m, err := readMark(d)
+	if err != nil {
+		return nil, err
+	}
+	if !m.Led || !m.of(h) {
+		// What an earlier epoch left of Litestream's would be shipped as if it were of this one.
+		if err := os.RemoveAll(metaPath(d)); err != nil {
+			return nil, err
+		}
+		if err := writeMark(d, mark{Incarnation: h.incarnation, Epoch: epoch, Led: true}); err != nil {
+			return nil, err
+		}
+	}
+	l := &leading{r: r, d: d, history: h, done: make(chan struct{}), turn: make(chan struct{}, 1),
+		log: r.log.With(zap.String("instance", d.Instance), zap.Uint64("epoch", epoch))}
+	l.state.Position.Epoch = epoch
+	l.ctx, l.stop = context.WithCancel(ctx)
+	go l.run()
+	return l, nil
+}
+
+func (l *leading) run() {
+	defer close(l.done)
+	wait := time.Duration(0)
+	for {
+		select {
+		case <-l.ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+		err := l.locked(l.ctx, l.tick)
+		if l.ctx.Err() != nil {
+			return
+		}
+		switch wait = l.r.o.Interval; {
+		case err == nil, errors.Is(err, errAbsent):
+			l.note("")
+		default:
+			if l.note(err.Error()) {
+				l.log.Warn("data not shipped", zap.Error(err))
+			}
+			wait = max(wait, time.Second)
+		}
+	}
+}
+
+// note keeps why it does not go on, and says whether that is news.
+func (l *leading) note(why string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	news := l.state.Err != why
+	l.state.Err = why
+	return news
+}
+
+// locked calls f when nobody else uses the database.
+func (l *leading) locked(ctx context.Context, f func(context.Context) error) error {
+	select {
+	case l.turn <- struct{}{}:
+		defer func() { <-l.turn }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	if l.ended {
+		return errEnded
+	}
+	return f(ctx)
+}
+
+// tick ships what there is, and now and then joins what was shipped.
+func (l *leading) tick(ctx context.Context) error {
+	if l.finished() {
+		return nil
+	}
+	if err := l.open(ctx); err != nil {
+		return err
+	}
+	now := l.look()
+	if now == l.seen && time.Since(now.changed) > time.Second && time.Now().Before(l.force) {
+		return nil
+	}
+	if now != l.seen {
+		l.mu.Lock()
+		if l.dirty.IsZero() {
+			l.dirty = time.Now()
+		}
+		l.mu.Unlock()
+	}
+	if err := l.ship(ctx); err != nil {
+		return err
+	}
+	l.force = time.Now().Add(5 * time.Second)
+	if time.Since(l.compacted) > compactEvery {
+		l.compacted = time.Now()
+		if err := l.compact(ctx); err != nil && ctx.Err() == nil {
+			l.log.Warn("shipped data not joined", zap.Error(err)) // it is all there, in more pieces
+		}
+	}
+	return nil
+}
+
+// finished says whether the epoch was shipped to its end and nothing has been written since.
+func (l *leading) finished() bool {
+	m, err := readMark(l.d)
+	if err != nil || !m.Ended || !m.of(l.history) || l.db != nil {
+		return false
+	}
+	if m.Checksum == emptySum {
+		return l.r.head.check(l.d.Path) == errAbsent
+	}
+	size, changed, err := shape(l.d.Path)
+	_, wal := os.Stat(l.d.Path + "-wal")
+	if err != nil || size != m.Size || changed != m.Changed || !errors.Is(wal, os.ErrNotExist) {
+		return false
+	}
+	l.reached(m.Seq)
+	return true
+}
+
+func shape(path string) (size, changed int64, err error) {
+	st, err := os.Stat(path)
+	if err != nil {
+		return 0, 0, err
+	}
+	return st.Size(), st.ModTime().UnixNano(), nil
+}
+
+func (l *leading) look() (s walState) {
+	if st, err := os.Stat(l.d.Path + "-wal"); err == nil {
+		s = walState{st.Size(), st.ModTime()}
+	}
+	return s
+}
+
+// open has Litestream take hold of the database once that is one.
+func (l *leading) open(ctx context.Context) error {
+	if err := l.r.head.check(l.d.Path); err != nil || l.db != nil {
+		return err
+	}
+	s, err := l.r.openStore(ctx, l.d.App.Name)
+	if err != nil {
+		return err
+	}
+	files, err := s.list(ctx, l.history)
+	if err != nil {
+		return err
+	}
+	l.client = &client{store: s, history: l.history, files: newIndex(files)}
+	l.snapshot, l.since = 0, 0
+	for _, f := range files {
+		switch {
+		case f.first == 1:
+			l.snapshot = max(l.snapshot, f.size)
+		case f.level == 1:
+			l.since += f.size
+		}
+	}
+	db := lite.NewDB(l.d.Path)
+	db.SetMetaPath(metaPath(l.d))
+	db.MonitorInterval, db.ShutdownSyncTimeout, db.L0Retention = 0, 0, keepFiles
+	db.SetLogger(slog.New(bridge{log: l.log}))
+	db.Replica = lite.NewReplicaWithClient(db, l.client)
+	db.Replica.MonitorEnabled = false
+	if err := db.Open(); err != nil {
+		return fmt.Errorf("open %s: %w", l.d.Path, err)
+	}
+	l.db, l.seen, l.compacted = db, walState{}, time.Now()
+	return nil
+}
+
+// ship ships everything that was written before the call.
+func (l *leading) ship(ctx context.Context) error {
+	before := l.look()
+	if err := l.db.SyncAndWait(ctx); err != nil {
+		return err
+	}
+	at, err := l.db.Pos()
+	if err != nil {
+		return err
+	}
+	if at.TXID == 0 {
+		return errAbsent
+	}
+	if newest, _ := l.client.files.newest(); newest.last < uint64(at.TXID) {
+		return fmt.Errorf("%s is at %d, and %d was shipped", l.d.Path, at.TXID, newest.last)
+	}
+	l.seen = before
+	l.reached(uint64(at.TXID))
+	return nil
+}
+
+func (l *leading) reached(seq uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.state.Position.Seq, l.dirty = seq, time.Time{}
+}
+
+// compact joins what was shipped step by step, and stores a whole database again when the steps since the last one weigh as much.
+func (l *leading) compact(ctx context.Context) error {
+	joined, err := l.db.Compact(ctx, 1)
+	if errors.Is(err, lite.ErrNoCompaction) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	if joined.MinTXID == 1 {
+		l.snapshot = joined.Size
+		return nil
+	}
+	if l.since += joined.Size; l.since < max(l.snapshot, 1<<20) {
+		return nil
+	}
+	whole, err := l.db.Snapshot(ctx)
+	if err != nil {
+		return err
+	}
+	l.snapshot, l.since = whole.Size, 0
+	keep, err := l.db.EnforceSnapshotRetention(ctx, time.Now().Add(-keepFiles))
+	if err != nil || keep == 0 {
+		return err
+	}
+	return l.db.EnforceRetentionByTXID(ctx, 1, keep)
+}
+
+// Sync implements agent.Leading.
+func (l *leading) Sync(ctx context.Context) (at events.Position, err error) {
+	err = l.locked(ctx, func(ctx context.Context) error {
+		if l.finished() {
+			return nil
+		}
+		if err := l.open(ctx); err != nil {
+			return err
+		}
+		return l.ship(ctx)
+	})
+	if err != nil && !errors.Is(err, errAbsent) {
+		return events.Position{}, err
+	}
+	return l.Status().Position, nil
+}
+
+// Flush implements agent.Leading. After an error it can be called again.
+func (l *leading) Flush(ctx context.Context) (at events.Position, sum string, err error) {
+	l.stop()
+	<-l.done
+	err = l.locked(ctx, func(ctx context.Context) error {
+		if !l.finished() {
+			if err := l.finish(ctx); err != nil {
+				return err
+			}
+		}
+		m, err := readMark(l.d)
+		at, sum = events.Position{Epoch: m.Epoch, Seq: m.Seq}, m.Checksum
+		l.ended = err == nil
+		return err
+	})
+	return at, sum, err
+}
+
+// finish ships the rest, closes the database and writes down what it is.
+func (l *leading) finish(ctx context.Context) error {
+	m := mark{Incarnation: l.history.incarnation, Epoch: l.history.epoch, Led: true, Ended: true, Checksum: emptySum}
+	err := l.open(ctx)
+	if err == nil {
+		// A checkpoint writes into the log what is not shipped with it.
+		l.db.MinCheckpointPageN, l.db.TruncatePageN, l.db.CheckpointInterval = math.MaxInt32, math.MaxInt32, 0
+		err = l.ship(ctx)
+	}
+	if errors.Is(err, errAbsent) {
+		err = l.release(ctx)
+		if err == nil {
+			err = writeMark(l.d, m)
+		}
+		return err
+	}
+	if err != nil {
+		return err
+	}
+	db := l.db
+	if err := l.release(ctx); err != nil {
+		return err
+	}
+	_, last, err := db.MaxLTX()
+	if err != nil {
+		return err
+	}
+	if newest, _ := l.client.files.newest(); newest.last != uint64(last) {
+		return fmt.Errorf("%s ended at %d, and %d was shipped", l.d.Path, last, newest.last)
+	}
+	l.r.head.close(l.d.Path)
+	if err := fold(ctx, l.d.Path); err != nil {
+		return err
+	}
+	m.Seq = uint64(last)
+	if m.Checksum, err = checksum(l.d.Path); err != nil {
+		return err
+	}
+	if m.Size, m.Changed, err = shape(l.d.Path); err != nil {
+		return err
+	}
+	l.reached(m.Seq)
+	return writeMark(l.d, m)
+}
+
+// release has Litestream let go of the database. The turn is taken.
+func (l *leading) release(ctx context.Context) error {
+	if l.db == nil {
+		return nil
+	}
+	db := l.db
+	l.db = nil
+	return db.Close(ctx)
+}
+
+// Status implements agent.Leading.
+func (l *leading) Status() agent.Replicated {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	s := l.state
+	if !l.dirty.IsZero() {
+		s.Lag = time.Since(l.dirty)
+	}
+	return s
+}
+
+// Close implements agent.Leading.
+func (l *leading) Close() error {
+	l.stop()
+	<-l.done
+	l.turn <- struct{}{}
+	defer func() { <-l.turn }()
+	l.ended = true
+	at := l.ctx // has ended: nothing is shipped any more
+	if err := l.release(at); err != nil && !errors.Is(err, context.Canceled) {
+		l.log.Debug("closed with data that are not shipped", zap.Error(err))
+	}
+	return nil
+}

@@ -1,0 +1,524 @@
+// Package replicationtest is what every implementation of agent.Replication has to do, as a test.
+package replicationtest
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/go-cluster/go-cluster/agent"
+	"github.com/go-cluster/go-cluster/events"
+)
+
+// Kind is one implementation on a store of its own.
+type Kind interface {
+	// Machine returns the replication of a machine, which has a disk of its own, and the data of the one instance there. Called
+	// again with the same name it is the machine with another agent.
+	Machine(t *testing.T, name string) (agent.Replication, agent.Data)
+	// Open starts an app on the data of a machine.
+	Open(t *testing.T, d agent.Data) App
+}
+
+// App writes numbers, each acknowledged when Write returns.
+type App interface {
+	Write(t *testing.T, n int)
+	Numbers(t *testing.T) []int // in order of writing
+	// Close ends the app in an orderly way.
+	Close(t *testing.T)
+	// Kill ends it as SIGKILL would.
+	Kill(t *testing.T)
+}
+
+const patience = 20 * time.Second
+
+// Run runs the contract. make is called for each part.
+func Run(t *testing.T, make func(t *testing.T) Kind) {
+	for name, part := range map[string]func(*testing.T, Kind){
+		"move under writes":                       moveUnderWrites,
+		"nothing written":                         nothingWritten,
+		"back and forth":                          backAndForth,
+		"the old leader harms nobody":             zombie,
+		"an agent that comes back goes on":        agentRestarts,
+		"a copy that comes back goes on":          copyRestarts,
+		"an end that is asked for twice":          flushedTwice,
+		"recover a complete local copy":           recoverLocal,
+		"recover what was shipped":                recoverShipped,
+		"recover what was shipped to the end":     recoverFinal,
+		"recover past an epoch that shipped none": recoverPastNone,
+		"recover nothing":                         recoverNothing,
+		"a killed app leaves all it wrote":        killedApp,
+		"a copy of another epoch is not gone on":  otherEpoch,
+		"a wrong end is refused":                  wrongEnd,
+		"what is past its use is forgotten":       forget,
+	} {
+		t.Run(strings.ReplaceAll(name, " ", "_"), func(t *testing.T) { part(t, make(t)) })
+	}
+}
+
+// ctx ends when the test has taken too long for its parts to be working.
+func limit(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	t.Cleanup(cancel)
+	return ctx
+}
+
+// leads begins an epoch on a machine whose app runs.
+func leads(t *testing.T, r agent.Replication, d agent.Data, epoch uint64) agent.Leading {
+	t.Helper()
+	l, err := r.Lead(t.Context(), d, epoch)
+	if err != nil {
+		t.Fatalf("lead epoch %d: %v", epoch, err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	return l
+}
+
+func follows(t *testing.T, r agent.Replication, d agent.Data, epoch uint64) agent.Following {
+	t.Helper()
+	f, err := r.Follow(t.Context(), d, epoch)
+	if err != nil {
+		t.Fatalf("follow epoch %d: %v", epoch, err)
+	}
+	t.Cleanup(func() { _ = f.Close() })
+	return f
+}
+
+func synced(t *testing.T, l agent.Leading) events.Position {
+	t.Helper()
+	p, err := l.Sync(limit(t))
+	if err != nil {
+		t.Fatalf("sync: %v", err)
+	}
+	return p
+}
+
+func flushed(t *testing.T, l agent.Leading) (events.Position, string) {
+	t.Helper()
+	p, sum, err := l.Flush(limit(t))
+	if err != nil {
+		t.Fatalf("flush: %v", err)
+	}
+	return p, sum
+}
+
+// hands moves the data from a leader whose app has ended to a follower.
+func hands(t *testing.T, l agent.Leading, f agent.Following) events.Position {
+	t.Helper()
+	p, sum := flushed(t, l)
+	if err := f.Apply(limit(t), p, sum); err != nil {
+		t.Fatalf("apply %s: %v", p, err)
+	}
+	return p
+}
+
+func write(t *testing.T, a App, from, to int) {
+	t.Helper()
+	for n := from; n < to; n++ {
+		a.Write(t, n)
+	}
+}
+
+// holds opens what is there and compares it with 0…n-1.
+func holds(t *testing.T, k Kind, d agent.Data, n int) App {
+	t.Helper()
+	a := k.Open(t, d)
+	want := []int{}
+	for i := range n {
+		want = append(want, i)
+	}
+	if got := a.Numbers(t); !slices.Equal(got, want) {
+		t.Fatalf("there are %s, want 0…%d", short(got), n-1)
+	}
+	return a
+}
+
+func short(n []int) string {
+	if len(n) < 20 {
+		return fmt.Sprint(n)
+	}
+	return fmt.Sprintf("%d numbers, %v … %v", len(n), n[:5], n[len(n)-5:])
+}
+
+func moveUnderWrites(t *testing.T, k Kind) {
+	r1, d1 := k.Machine(t, "one")
+	r2, d2 := k.Machine(t, "two")
+	a := k.Open(t, d1)
+	l := leads(t, r1, d1, 1)
+	write(t, a, 0, 50)
+	f := follows(t, r2, d2, 1)
+	var n int
+	stop, done := make(chan struct{}), sync.WaitGroup{}
+	done.Go(func() {
+		for n = 50; ; n++ {
+			select {
+			case <-stop:
+				return
+			default:
+				a.Write(t, n)
+			}
+		}
+	})
+	for range 5 {
+		p := synced(t, l)
+		at, err := f.CatchUp(limit(t), p)
+		if err != nil {
+			t.Fatalf("catch up to %s: %v", p, err)
+		}
+		if !at.Reached(p) || !f.Status().Position.Reached(p) {
+			t.Fatalf("caught up to %s, and the status says %s, want %s", at, f.Status().Position, p)
+		}
+	}
+	close(stop)
+	done.Wait()
+	a.Close(t)
+	if p := hands(t, l, f); p.Epoch != 1 || p.Seq < 6 {
+		t.Errorf("epoch 1 ended at %s after 6 syncs", p)
+	}
+	b := holds(t, k, d2, n)
+	b.Close(t)
+}
+
+func nothingWritten(t *testing.T, k Kind) {
+	r1, d1 := k.Machine(t, "one")
+	r2, d2 := k.Machine(t, "two")
+	l := leads(t, r1, d1, 1)
+	f := follows(t, r2, d2, 1)
+	p := synced(t, l)
+	if p != (events.Position{Epoch: 1}) {
+		t.Fatalf("nothing is at %s", p)
+	}
+	if _, err := f.CatchUp(limit(t), p); err != nil {
+		t.Fatal(err)
+	}
+	hands(t, l, f)
+	a := holds(t, k, d2, 0)
+	l2 := leads(t, r2, d2, 2)
+	write(t, a, 0, 3)
+	a.Close(t)
+	f2 := follows(t, r1, d1, 2)
+	hands(t, l2, f2)
+	holds(t, k, d1, 3).Close(t)
+}
+
+func backAndForth(t *testing.T, k Kind) {
+	r1, d1 := k.Machine(t, "one")
+	r2, d2 := k.Machine(t, "two")
+	from, to := r1, r2
+	fd, td := d1, d2
+	a := k.Open(t, fd)
+	n := 0
+	for epoch := uint64(1); epoch <= 6; epoch++ {
+		l := leads(t, from, fd, epoch)
+		f := follows(t, to, td, epoch)
+		write(t, a, n, n+20)
+		n += 20
+		a.Close(t)
+		hands(t, l, f)
+		a = holds(t, k, td, n)
+		from, to, fd, td = to, from, td, fd
+	}
+	a.Close(t)
+}
+
+func zombie(t *testing.T, k Kind) {
+	r1, d1 := k.Machine(t, "one")
+	r2, d2 := k.Machine(t, "two")
+	r3, d3 := k.Machine(t, "three")
+	a := k.Open(t, d1)
+	l1 := leads(t, r1, d1, 1)
+	write(t, a, 0, 10)
+	p := synced(t, l1)
+	f := follows(t, r2, d2, 1)
+	if _, err := f.CatchUp(limit(t), p); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if r, err := r2.Recover(limit(t), d2, []agent.Term{{Epoch: 1, Activated: true}}); err != nil || r.Position != p {
+		t.Fatalf("recovered %+v, %v; want %s", r, err, p)
+	}
+	b := holds(t, k, d2, 10)
+	l2 := leads(t, r2, d2, 2)
+	write(t, b, 10, 20)
+	for n := 1000; n < 1020; n++ { // whoever was paused goes on, and does not know
+		a.Write(t, n)
+	}
+	synced(t, l1)
+	write(t, b, 20, 30)
+	f3 := follows(t, r3, d3, 2)
+	b.Close(t)
+	hands(t, l2, f3)
+	holds(t, k, d3, 30).Close(t)
+	a.Close(t)
+}
+
+func agentRestarts(t *testing.T, k Kind) {
+	r1, d1 := k.Machine(t, "one")
+	r2, d2 := k.Machine(t, "two")
+	a := k.Open(t, d1)
+	l := leads(t, r1, d1, 1)
+	write(t, a, 0, 10)
+	p := synced(t, l)
+	f := follows(t, r2, d2, 1)
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	write(t, a, 10, 20) // while nobody ships
+	r1, d1 = k.Machine(t, "one")
+	l = leads(t, r1, d1, 1)
+	write(t, a, 20, 30)
+	if q := synced(t, l); !q.Reached(p) || q == p {
+		t.Fatalf("the next agent is at %s, the one before was at %s", q, p)
+	}
+	a.Close(t)
+	hands(t, l, f)
+	holds(t, k, d2, 30).Close(t)
+}
+
+func copyRestarts(t *testing.T, k Kind) {
+	r1, d1 := k.Machine(t, "one")
+	r2, d2 := k.Machine(t, "two")
+	a := k.Open(t, d1)
+	l := leads(t, r1, d1, 1)
+	write(t, a, 0, 10)
+	p := synced(t, l)
+	f := follows(t, r2, d2, 1)
+	if _, err := f.CatchUp(limit(t), p); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	write(t, a, 10, 20)
+	synced(t, l)
+	r2, d2 = k.Machine(t, "two")
+	f = follows(t, r2, d2, 1)
+	if at := f.Status().Position; !at.Reached(p) {
+		t.Errorf("the copy begins at %s, and was at %s", at, p)
+	}
+	a.Close(t)
+	hands(t, l, f)
+	holds(t, k, d2, 20).Close(t)
+}
+
+func flushedTwice(t *testing.T, k Kind) {
+	r1, d1 := k.Machine(t, "one")
+	r2, d2 := k.Machine(t, "two")
+	a := k.Open(t, d1)
+	l := leads(t, r1, d1, 1)
+	write(t, a, 0, 10)
+	a.Close(t)
+	p, sum := flushed(t, l)
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r1, d1 = k.Machine(t, "one") // its agent died before it could say so
+	l = leads(t, r1, d1, 1)
+	if p2, sum2 := flushed(t, l); p2 != p || sum2 != sum {
+		t.Errorf("it ended at %s (%s), and asked again at %s (%s)", p, sum, p2, sum2)
+	}
+	f := follows(t, r2, d2, 1)
+	if err := f.Apply(limit(t), p, sum); err != nil {
+		t.Fatal(err)
+	}
+	holds(t, k, d2, 10).Close(t)
+}
+
+func recoverLocal(t *testing.T, k Kind) {
+	r1, d1 := k.Machine(t, "one")
+	a := k.Open(t, d1)
+	l := leads(t, r1, d1, 1)
+	write(t, a, 0, 10)
+	synced(t, l)
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	write(t, a, 10, 20) // never shipped
+	a.Kill(t)
+	r1, d1 = k.Machine(t, "one")
+	r, err := r1.Recover(limit(t), d1, []agent.Term{{Epoch: 1, Here: true, Activated: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !r.Complete || r.Position.Epoch != 1 || r.Checksum == "" || !r.Shipped.IsZero() {
+		t.Errorf("recovered %+v, want a complete copy of epoch 1", r)
+	}
+	holds(t, k, d1, 20).Close(t)
+}
+
+func recoverShipped(t *testing.T, k Kind) {
+	r1, d1 := k.Machine(t, "one")
+	r2, d2 := k.Machine(t, "two")
+	before := time.Now().Add(-time.Second)
+	a := k.Open(t, d1)
+	l := leads(t, r1, d1, 1)
+	write(t, a, 0, 10)
+	p := synced(t, l)
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	write(t, a, 10, 20)
+	a.Kill(t)
+	r, err := r2.Recover(limit(t), d2, []agent.Term{{Epoch: 1, Activated: true}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.Complete || r.Position != p || r.Shipped.Before(before) || r.Shipped.After(time.Now().Add(time.Second)) {
+		t.Errorf("recovered %+v, want %s, not complete, shipped just now", r, p)
+	}
+	holds(t, k, d2, 10).Close(t)
+}
+
+func recoverFinal(t *testing.T, k Kind) {
+	r1, d1 := k.Machine(t, "one")
+	r2, d2 := k.Machine(t, "two")
+	a := k.Open(t, d1)
+	l := leads(t, r1, d1, 1)
+	write(t, a, 0, 10)
+	a.Close(t)
+	p, sum := flushed(t, l)
+	r, err := r2.Recover(limit(t), d2, []agent.Term{{Epoch: 1, Activated: true, Final: p}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !r.Complete || r.Position != p || r.Checksum != sum {
+		t.Errorf("recovered %+v, want all of %s (%s)", r, p, sum)
+	}
+	holds(t, k, d2, 10).Close(t)
+}
+
+func recoverPastNone(t *testing.T, k Kind) {
+	r1, d1 := k.Machine(t, "one")
+	r2, d2 := k.Machine(t, "two")
+	a := k.Open(t, d1)
+	l := leads(t, r1, d1, 1)
+	write(t, a, 0, 10)
+	a.Close(t)
+	p, _ := flushed(t, l)
+	for _, activated := range []bool{false, true} {
+		r, err := r2.Recover(limit(t), d2, []agent.Term{{Epoch: 2, Activated: activated, From: p}, {Epoch: 1, Activated: true, Final: p}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Complete == activated || r.Position != p {
+			t.Errorf("with epoch 2 activated %t: recovered %+v, want %s, complete %t", activated, r, p, !activated)
+		}
+	}
+	holds(t, k, d2, 10).Close(t)
+}
+
+func recoverNothing(t *testing.T, k Kind) {
+	r1, d1 := k.Machine(t, "one")
+	for _, activated := range []bool{false, true} {
+		r, err := r1.Recover(limit(t), d1, []agent.Term{{Epoch: 1, Activated: activated}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r.Position != (events.Position{}) || r.Complete == activated {
+			t.Errorf("with epoch 1 activated %t: recovered %+v, want nothing, complete %t", activated, r, !activated)
+		}
+	}
+	holds(t, k, d1, 0).Close(t)
+}
+
+func killedApp(t *testing.T, k Kind) {
+	r1, d1 := k.Machine(t, "one")
+	r2, d2 := k.Machine(t, "two")
+	a := k.Open(t, d1)
+	l := leads(t, r1, d1, 1)
+	f := follows(t, r2, d2, 1)
+	write(t, a, 0, 25)
+	a.Kill(t)
+	hands(t, l, f)
+	holds(t, k, d2, 25).Close(t)
+}
+
+func otherEpoch(t *testing.T, k Kind) {
+	r1, d1 := k.Machine(t, "one")
+	r2, d2 := k.Machine(t, "two")
+	a := k.Open(t, d1)
+	l := leads(t, r1, d1, 1)
+	write(t, a, 0, 10)
+	p := synced(t, l)
+	f := follows(t, r2, d2, 1)
+	if _, err := f.CatchUp(limit(t), p); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.CatchUp(limit(t), events.Position{Epoch: 2, Seq: 1}); err == nil {
+		t.Error("a copy of epoch 1 caught up with one of epoch 2")
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	a.Close(t)
+	flushed(t, l)
+	a = k.Open(t, d1)
+	l = leads(t, r1, d1, 2)
+	write(t, a, 10, 20)
+	f = follows(t, r2, d2, 2)
+	if at := f.Status().Position; at.Epoch != 2 {
+		t.Errorf("a copy of epoch 2 begins at %s", at)
+	}
+	a.Close(t)
+	hands(t, l, f)
+	holds(t, k, d2, 20).Close(t)
+}
+
+func wrongEnd(t *testing.T, k Kind) {
+	r1, d1 := k.Machine(t, "one")
+	r2, d2 := k.Machine(t, "two")
+	a := k.Open(t, d1)
+	l := leads(t, r1, d1, 1)
+	write(t, a, 0, 10)
+	a.Close(t)
+	p, sum := flushed(t, l)
+	err := follows(t, r2, d2, 1).Apply(limit(t), p, sum+"x")
+	if err == nil || !strings.Contains(err.Error(), "checksum") {
+		t.Errorf("a copy with another checksum: %v", err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
+	defer cancel()
+	if err := follows(t, r2, d2, 1).Apply(ctx, events.Position{Epoch: 1, Seq: p.Seq + 1}, sum); err == nil {
+		t.Error("a copy came further than what it follows")
+	}
+	if err := follows(t, r2, d2, 1).Apply(limit(t), p, sum); err != nil {
+		t.Errorf("followed again: %v", err)
+	}
+	holds(t, k, d2, 10).Close(t)
+}
+
+func forget(t *testing.T, k Kind) {
+	r1, d1 := k.Machine(t, "one")
+	r2, d2 := k.Machine(t, "two")
+	a := k.Open(t, d1)
+	l := leads(t, r1, d1, 1)
+	write(t, a, 0, 10)
+	a.Close(t)
+	p, _ := flushed(t, l)
+	if err := r1.Forget(limit(t), d1, 2); err == nil {
+		t.Error("epoch 1 is forgotten for an epoch 2 of which there is nothing")
+	}
+	if r, err := r2.Recover(limit(t), d2, []agent.Term{{Epoch: 1, Activated: true, Final: p}}); err != nil || !r.Complete {
+		t.Fatalf("epoch 1 should still be there: %+v, %v", r, err)
+	}
+	b := holds(t, k, d2, 10)
+	l2 := leads(t, r2, d2, 2)
+	write(t, b, 10, 20)
+	p2 := synced(t, l2)
+	if err := r2.Forget(limit(t), d2, 2); err != nil {
+		t.Fatal(err)
+	}
+	r3, d3 := k.Machine(t, "three")
+	if r, err := r3.Recover(limit(t), d3, []agent.Term{{Epoch: 1, Activated: true, Final: p}}); err != nil || r.Position != (events.Position{}) {
+		t.Errorf("epoch 1 is still there: %+v, %v", r, err)
+	}
+	if r, err := r3.Recover(limit(t), d3, []agent.Term{{Epoch: 2, Activated: true}, {Epoch: 1, Activated: true, Final: p}}); err != nil || r.Position != p2 {
+		t.Errorf("epoch 2: %+v, %v, want %s", r, err, p2)
+	}
+	b.Close(t)
+}
