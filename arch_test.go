@@ -120,8 +120,9 @@ var layers = []layer{
 	{"agent", []string{"api", "events", "projections", "spec", "transport"}, "drivers are handed in: the agent runs without any particular one"},
 	{"agent/embedded", []string{"agent", "api", "events", "spec"}, "a driver runs the apps of its own program and knows nothing of the cluster"},
 	{"agent/litestream", []string{"agent", "events"}, "it carries data and knows neither who may lead nor why"},
+	{"agent/wal", []string{"events"}, "a log knows records and epochs, and neither apps nor leases"},
 	{"agent/machine", []string{"api", "events", "spec"}, "it measures and decides nothing"},
-	{"cluster", []string{"agent", "agent/embedded", "agent/machine", "api", "events", "spec", "transport"}, "a program that imports it pays for no service, no server and no CLI"},
+	{"cluster", []string{"agent", "agent/embedded", "agent/machine", "agent/wal", "api", "events", "spec", "transport"}, "a program that imports it pays for no service, no server and no CLI"},
 	{"agent/process", []string{"agent", "agent/watchdog", "events", "spec"}, "a driver runs programs and knows nothing of the cluster"},
 	{"agent/vip", []string{"events", "spec"}, "it carries addresses and knows neither apps nor leases"},
 	{"agent/watchdog", nil, "it must live when everything else is broken"},
@@ -182,7 +183,7 @@ func natsIsBehindItsDoors(s source) (out []string) {
 			}
 		case strings.HasPrefix(i, "github.com/nats-io/") || strings.HasPrefix(i, "github.com/ThreeDotsLabs/"):
 			switch s.dir() {
-			case "events", "transport", "transport/embedded", "services", "agent":
+			case "events", "transport", "transport/embedded", "services", "agent", "agent/wal": // the last has streams of its own
 				continue
 			case "agent/litestream": // its store is an object store, which carries data and decides nothing
 				continue

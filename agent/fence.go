@@ -29,8 +29,21 @@ type fence struct {
 	hosted *hosted
 	log    *zap.Logger
 
-	mu sync.Mutex // held while it kills, and while the deadline is extended
+	mu turnstile // held while it kills, and while the deadline is extended
 }
+
+// turnstile is a mutex that is held for long: while others wait for it, a bubble's time goes on.
+type turnstile struct {
+	made sync.Once
+	in   chan struct{}
+}
+
+func (t *turnstile) Lock() {
+	t.made.Do(func() { t.in = make(chan struct{}, 1) })
+	t.in <- struct{}{}
+}
+
+func (t *turnstile) Unlock() { <-t.in }
 
 // run watches the deadline until ctx ends.
 func (f *fence) run(ctx context.Context) {

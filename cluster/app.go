@@ -21,6 +21,7 @@ type Application struct {
 	faults   []string
 	code     embedded.App
 	platform *Platform
+	log      *Log // nil for none
 	fixed    bool // Run has begun: its functions are known
 }
 
@@ -133,6 +134,9 @@ func (a *Application) bind(p *Platform) []string {
 		faults = append(faults, "it is registered with another platform")
 	}
 	a.platform = p
+	if why := a.logFault(); why != "" {
+		faults = append(faults, why)
+	}
 	if err := a.spec.ValidateDeclared(); err != nil {
 		faults = append(faults, err.Error())
 	} else if no := a.spec.Unsupported(); len(no) > 0 {
@@ -155,6 +159,9 @@ func (a *Application) build() (embedded.App, spec.App) {
 		if s.Migration.StepTimeout == 0 && a.platform.limit > DefaultHookTimeout {
 			s.Migration.StepTimeout = spec.Duration(2 * a.platform.limit) // a step calls two functions at most
 		}
+	}
+	if a.log != nil {
+		return a.log.around(a.code), s
 	}
 	return a.code, s
 }

@@ -88,6 +88,18 @@ func (s Subjects) ReportsStream() string { return "GC_" + s.cluster + "_REPORTS"
 // LeasesStream is the stream of leases and heartbeats.
 func (s Subjects) LeasesStream() string { return "GC_" + s.cluster + "_LEASES" }
 
+// AppLogStream is the stream of an app's own log.
+func (s Subjects) AppLogStream(app string) string { return "GC_" + s.cluster + "_WAL_" + app }
+
+// AppLog returns the one subject of an app's own log.
+func (s Subjects) AppLog(app string) string { return s.join("wal", app) }
+
+// AppSnapshotsStream is the stream of the snapshots of an app's own log.
+func (s Subjects) AppSnapshotsStream(app string) string { return "GC_" + s.cluster + "_SNAP_" + app }
+
+// AppSnapshots is what the subjects of the snapshots of an app's own log begin with.
+func (s Subjects) AppSnapshots(app string) string { return s.join("snap", app) }
+
 // At is what an event's subject says.
 type At struct {
 	Cluster   string
