@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"cmp"
 	"fmt"
 	"maps"
 	"math"
@@ -14,7 +13,7 @@ import (
 // balance evens out. With half 0 it makes Σ count²/weight as small as can be, units that need a place included; otherwise it comes
 // within half × mean of the evenest, with the fewest moves. Counting alone gives the exact answer; where the board refuses it – for
 // neighbours or resources – a search goes as far as it can, and the count is its bound.
-func (pl *planner) balance(free []int32, half float64) {
+func (pl *planner) balance(start, free []int32, half float64) {
 	c := pl.input(true)
 	levels := flow.Even(c.in)
 	best := levels.Keep()
@@ -46,7 +45,7 @@ func (pl *planner) balance(free []int32, half float64) {
 	// everything is now is tried too, and the better one taken.
 	note, pending := maps.Clone(pl.note), slices.Clone(pl.pending)
 	pl.mend()
-	pl.finish(free, half)
+	pl.finish(start, free, half)
 	is := pl.potential()
 	harms := !pl.clean()
 	if len(pl.p.Units) <= smallProblem || harms {
@@ -54,7 +53,7 @@ func (pl *planner) balance(free []int32, half float64) {
 		at := slices.Clone(pl.b.at)
 		pl.note, pl.pending = note, pending
 		pl.restore(before)
-		pl.finish(free, half)
+		pl.finish(start, free, half)
 		if now := pl.potential(); !harms && (is.less(now) || !now.less(is) && moved < pl.countMoved()) {
 			pl.note, pl.pending, pl.repaired = one.note, one.pending, one.repaired
 			pl.restore(at)
@@ -76,12 +75,13 @@ func (pl *planner) clean() bool {
 const smallProblem = 3000 // units
 
 // finish places what has no place, repairs, and searches for a more even assignment.
-func (pl *planner) finish(free []int32, half float64) {
+func (pl *planner) finish(start, free []int32, half float64) {
 	if half == 0 {
 		pl.place(slices.DeleteFunc(slices.Clone(free), func(u int32) bool { return pl.b.at[u] != none }))
 		pl.repair()
+		pl.refine(start)
 	}
-	pl.search()
+	pl.level()
 }
 
 func (pl *planner) countMoved() (count int) {
@@ -208,22 +208,30 @@ func (pl *planner) restore(at []int32) {
 	}
 }
 
-// whyBalance explains the moves that balance made.
+// whyBalance notes the moves that balance made; sayBalance finds the words when it is known where they end.
 func (pl *planner) whyBalance(before []int32) {
-	count := make([]int32, len(pl.p.Nodes))
-	for u := range before {
-		if n := pl.b.home[u]; n != none {
-			count[n]++
-		}
-	}
 	for u, n := range before {
 		v := int32(u)
 		if n == none || pl.b.at[v] == none || pl.b.at[v] == n || !pl.b.moved(v) || pl.b.home[v] == none {
 			continue
 		}
 		if _, has := pl.note[v]; !has {
-			from, to := &pl.p.Nodes[n], &pl.p.Nodes[pl.b.at[v]]
-			pl.note[v] = note{events.ClassBalance, events.ReasonRebalance, fmt.Sprintf("%s has %d instances, %s has %d", from.ID, count[n], to.ID, count[pl.b.at[v]])}
+			pl.note[v] = note{events.ClassBalance, events.ReasonRebalance, ""}
+		}
+	}
+}
+
+// sayBalance says what moves of balance even out: how many instances are where they leave and where they go.
+func (pl *planner) sayBalance(steps []step) {
+	count := make([]int32, len(pl.p.Nodes))
+	for _, n := range pl.b.home {
+		if n != none {
+			count[n]++
+		}
+	}
+	for i := range steps {
+		if s := &steps[i]; s.class == events.ClassBalance && s.from != none && s.to != none {
+			s.text = fmt.Sprintf("%s has %d instances, %s has %d", pl.p.Nodes[s.from].ID, count[s.from], pl.p.Nodes[s.to].ID, count[s.to])
 		}
 	}
 }
@@ -231,160 +239,6 @@ func (pl *planner) whyBalance(before []int32) {
 // marginal compares what one unit less on a node saves with what one more on another costs: Σ count²/weight falls when it is positive.
 func (pl *planner) marginal(from, to int32) int64 {
 	return (2*int64(pl.b.weight[from])-1)*pl.p.Nodes[to].Weight - (2*int64(pl.b.weight[to])+1)*pl.p.Nodes[from].Weight
-}
-
-// search evens out under every rule: chains of at most three moves from the fullest nodes, then home with what need not have moved.
-func (pl *planner) search() {
-	b := pl.b
-	s := &chains{pl: pl, budget: 4_000_000, seen: make([]bool, len(pl.p.Nodes))}
-	dead := make([]bool, len(pl.p.Nodes))
-	for s.budget > 0 {
-		src := none
-		for _, n := range pl.flow.nodes {
-			if !dead[n] && b.weight[n] > 0 && (src == none || int64(b.weight[n])*2-1 > 0 && s.fuller(n, src)) {
-				src = n
-			}
-		}
-		if src == none {
-			break
-		}
-		if pl.withinBand(src) || !s.from(src) {
-			dead[src] = true
-			continue
-		}
-		clear(dead)
-	}
-	pl.home()
-}
-
-// withinBand says whether a node is no fuller than a band asks; without a band it never is.
-func (pl *planner) withinBand(n int32) bool {
-	o := pl.flow
-	if o.hi == nil {
-		return false
-	}
-	i, _ := slices.BinarySearch(o.nodes, n)
-	if b := pl.b.weight[n]; b > o.hi[i] {
-		return false
-	}
-	for j, m := range o.nodes { // it gives to those that are too empty
-		if pl.b.weight[m] < o.lo[j] {
-			return false
-		}
-	}
-	return true
-}
-
-type chains struct {
-	pl     *planner
-	budget int
-	seen   []bool
-	source int32
-}
-
-func (s *chains) fuller(n, than int32) bool {
-	p, w := s.pl.p, s.pl.b.weight
-	return cmp.Or(cmp.Compare((2*int64(w[n])-1)*p.Nodes[than].Weight, (2*int64(w[than])-1)*p.Nodes[n].Weight)) > 0
-}
-
-func (s *chains) movable(u int32) bool {
-	b := s.pl.b
-	app := s.pl.p.Units[u].App
-	return !b.locked[u] && !s.pl.resting(u) && s.pl.scope[app] && !b.hosts[app] && len(s.pl.p.Apps[app].With) == 0
-}
-
-// from moves one unit along a chain from a node to one that is emptier by enough.
-func (s *chains) from(n int32) bool {
-	s.source = n
-	for depth := range 3 {
-		clear(s.seen)
-		s.seen[n] = true
-		if s.step(n, depth) {
-			return true
-		}
-	}
-	return false
-}
-
-func (s *chains) step(n int32, depth int) bool {
-	b := s.pl.b
-	units := slices.Clone(b.units[n])
-	slices.SortFunc(units, func(x, y int32) int { return cmp.Or(cmp.Compare(bit(b.moved(y)), bit(b.moved(x))), cmp.Compare(x, y)) })
-	if depth == 0 {
-		unit, best := none, none
-		for _, u := range units {
-			if !s.movable(u) {
-				continue
-			}
-			for _, free := range []bool{orderFree, atTheEnd} {
-				if to := s.emptiest(u, free); to != none {
-					if best == none || s.pl.marginal(s.source, to) > s.pl.marginal(s.source, best) {
-						unit, best = u, to
-					}
-					break
-				}
-			}
-		}
-		if unit != none {
-			b.move(unit, best)
-		}
-		return unit != none
-	}
-	for _, u := range units {
-		if !s.movable(u) {
-			continue
-		}
-		for _, m := range s.pl.flow.nodes {
-			if s.budget--; s.budget < 0 {
-				return false
-			}
-			if s.seen[m] || !s.pl.p.Eligible(s.pl.p.Units[u].App, m) {
-				continue
-			}
-			if b.bears(u, m, atTheEnd) {
-				b.move(u, m)
-				s.seen[m] = true
-				if s.step(m, depth-1) {
-					return true
-				}
-				b.move(u, n)
-				continue
-			}
-			for _, v := range slices.Clone(b.units[m]) { // it would fit if another went on
-				if !s.movable(v) {
-					continue
-				}
-				s.budget--
-				b.lift(v)
-				if b.bears(u, m, atTheEnd) {
-					b.move(u, m)
-					if to := s.emptiest(v, atTheEnd); to != none && to != m {
-						b.put(v, to)
-						return true
-					}
-					b.move(u, n)
-				}
-				b.put(v, m)
-			}
-		}
-	}
-	return false
-}
-
-// emptiest returns the node that takes the unit at the least cost, if that is below what the source saves.
-func (s *chains) emptiest(u int32, free bool) int32 {
-	pl := s.pl
-	best := none
-	for _, n := range pl.flow.nodes {
-		if n == s.source || n == pl.b.at[u] {
-			continue
-		}
-		s.budget--
-		if pl.marginal(s.source, n) > 0 && (best == none || pl.marginal(s.source, n)*pl.p.Nodes[best].Weight > pl.marginal(s.source, best)*pl.p.Nodes[n].Weight) && pl.b.fits(u, n, free) {
-			best = n
-		}
-	}
-	return best
 }
 
 // home takes back every unit whose return leaves the cluster as even as it is.

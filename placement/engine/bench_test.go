@@ -70,3 +70,35 @@ func BenchmarkColdPlan(b *testing.B) {
 		})
 	}
 }
+
+// sized is large with instances of different sizes on nodes that they nearly fill.
+func sized(nodes, instances, apps int) *snapshot.State {
+	s := large(nodes, instances, apps)
+	r := rand.New(rand.NewPCG(2, 2))
+	for i := range s.Apps {
+		s.Apps[i].Resources = snapshot.Amounts{"cpu": snapshot.Amount(500 * (1 + r.IntN(6)))}
+	}
+	size, used := map[string]snapshot.Amount{}, map[string]snapshot.Amount{}
+	for i := range s.Apps {
+		size[s.Apps[i].Name] = s.Apps[i].Resources["cpu"]
+	}
+	for i := range s.Instances {
+		used[s.Instances[i].Node] += size[s.Instances[i].App]
+	}
+	for i := range s.Nodes {
+		s.Nodes[i].Capacity = snapshot.Amounts{"cpu": max(used[s.Nodes[i].ID], 20_000)}
+	}
+	return s
+}
+
+func BenchmarkColdPlanOfSizes(b *testing.B) {
+	s := sized(10_000, 100_000, 1000)
+	var res *engine.Result
+	for b.Loop() {
+		res = planOf(b, s, engine.Request{Rebalance: true})
+	}
+	b.ReportMetric(float64(len(res.Moves)), "moves")
+	b.ReportMetric(float64(res.Bound.MinMoves), "bound")
+	b.ReportMetric(res.Before.Imbalance, "before")
+	b.ReportMetric(res.After.Imbalance, "after")
+}

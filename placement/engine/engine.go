@@ -2,6 +2,7 @@ package engine
 
 import (
 	"cmp"
+	"maps"
 	"math"
 	"slices"
 
@@ -41,7 +42,8 @@ type planner struct {
 	trying   bool
 	stuck    map[int32]bool // unit → it would wait in a circle, so it stays
 	repaired bool
-	repairs  int // moves that repair needs at least
+	amiss    []int32 // nodes that hold what breaks a rule together at the start
+	repairs  int     // moves that repair needs at least
 	flow     *outcome
 	totals   []int64 // by dimension
 	flying   []int32 // units in flight; nil: not looked for yet
@@ -57,8 +59,43 @@ type note struct {
 // Compute makes the plan for a problem.
 func Compute(p *model.Problem, r Request) *Result { return compute(p, r, false) }
 
-// compute makes a plan; one that only tries something out does not look for what else could be tried.
+const mostRounds = 100 // each makes the potential less
+
+// compute makes a plan; one that only tries something out does not look for what else could be tried. Where the plan rests on a
+// search it plans on from where that ended until nothing more is found: a plan that has been carried out is followed by none. What only
+// counted is exact, and needs none of this.
 func compute(p *model.Problem, r Request, trying bool) *Result {
+	pl, steps, circles := once(p, r)
+	pl.trying = trying
+	for range mostRounds {
+		if !pl.searched() && len(circles) == 0 {
+			break
+		}
+		more, _, _ := once(pl.carriedOut(), r)
+		was, notes, pending := pl.places(), maps.Clone(pl.note), slices.Clone(pl.pending)
+		if !pl.adopt(more) {
+			break
+		}
+		both, blocked := pl.arrange(pl.steps())
+		if len(blocked) > 0 { // it can be done only after this plan
+			pl.restore(was)
+			pl.note, pl.pending = notes, pending
+			break
+		}
+		steps = both
+		if pl.flow != nil {
+			pl.flow.exact = false
+		}
+	}
+	circles = slices.DeleteFunc(circles, func(b snapshot.Blocked) bool {
+		return slices.ContainsFunc(steps, func(s step) bool { return p.Units[s.u].ID == b.Instance })
+	})
+	return pl.result(steps, circles)
+}
+
+// once decides and orders the moves. Those that would wait for each other in a circle stay, and what is best without them is decided
+// anew.
+func once(p *model.Problem, r Request) (*planner, []step, []snapshot.Blocked) {
 	stuck := map[int32]bool{}
 	var circles []snapshot.Blocked
 	for u := range p.Units {
@@ -68,14 +105,12 @@ func compute(p *model.Problem, r Request, trying bool) *Result {
 	}
 	for {
 		pl := decide(p, r, stuck)
-		pl.trying = trying
-		pl.settleDown()
 		steps, blocked := pl.arrange(pl.steps())
 		if len(blocked) == 0 {
-			return pl.result(steps, circles)
+			return pl, steps, circles
 		}
 		circles = append(circles, blocked...)
-		for _, b := range blocked { // they stay, and what is best without them is another plan
+		for _, b := range blocked {
 			for u := range p.Units {
 				if p.Units[u].ID == b.Instance {
 					stuck[int32(u)] = true
@@ -100,15 +135,17 @@ func decide(p *model.Problem, r Request, stuck map[int32]bool) *planner {
 	}
 	newShelf(pl.b)
 	start := slices.Clone(pl.b.at)
-	pl.repairs = pl.repairBound(pl.bad(pl.all()))
+	pl.amiss = pl.bad(pl.all())
+	pl.repairs = pl.repairBound(pl.amiss)
 	if r.Rebalance {
-		pl.balance(free, 0)
+		pl.balance(start, free, 0)
 	} else {
 		pl.place(free)
 		pl.repair()
+		pl.refine(start)
 		if auto := p.Policy.AutoRebalance; auto.Enabled {
 			if now := pl.imbalance(); now.Imbalance > auto.Threshold {
-				pl.balance(nil, auto.Threshold/2)
+				pl.balance(start, nil, auto.Threshold/2)
 			}
 			pl.prefer()
 		}
@@ -167,53 +204,44 @@ func (pl *planner) potential() (x potential) {
 	return x
 }
 
-const mostRounds = 100 // each makes the potential less
-
-// settleDown plans on from where a search ended until it finds nothing more: a plan that has been carried out is followed by none.
-// What only counted is exact, and needs none of this.
-func (pl *planner) settleDown() (any bool) {
-	for range mostRounds {
-		if !pl.searched() {
-			return any
-		}
-		next := *pl.p
-		next.Units = slices.Clone(pl.p.Units)
-		for u := range next.Units {
-			unit := &next.Units[u]
-			if !unit.Moving && pl.b.at[u] != none {
-				unit.Node, unit.New = pl.b.at[u], false
-			}
-		}
-		more := decide(&next, pl.r, pl.stuck)
-		changed := false
-		for u := range more.b.at {
-			v := int32(u)
-			if to := more.b.at[v]; to != none && to != pl.b.at[v] && !pl.p.Units[v].Moving {
-				changed = true
-				if pl.b.at[v] != none {
-					pl.b.lift(v)
-				}
-				pl.b.put(v, to)
-				pl.pending = slices.DeleteFunc(pl.pending, func(u int32) bool { return u == v })
-				if n, ok := more.note[v]; ok {
-					if _, had := pl.note[v]; !had && pl.b.home[v] != none {
-						pl.note[v] = n
-					}
-				}
-				if pl.b.at[v] == pl.b.home[v] {
-					delete(pl.note, v)
-				}
-			}
-		}
-		if !changed {
-			return any
-		}
-		any = true
-		if pl.flow != nil {
-			pl.flow.exact = false
+// carriedOut is the problem once the plan has ended.
+func (pl *planner) carriedOut() *model.Problem {
+	next := *pl.p
+	next.Units = slices.Clone(pl.p.Units)
+	for u := range next.Units {
+		unit := &next.Units[u]
+		if !unit.Moving && pl.b.at[u] != none {
+			unit.Node, unit.New = pl.b.at[u], false
 		}
 	}
-	return any
+	return &next
+}
+
+// adopt goes on to where a later plan would be, and says whether that is elsewhere.
+func (pl *planner) adopt(later *planner) (changed bool) {
+	for u, to := range later.b.at {
+		v := int32(u)
+		if to == none || to == pl.b.at[v] || pl.p.Units[v].Moving {
+			continue
+		}
+		changed = true
+		if pl.b.at[v] != none {
+			pl.b.lift(v)
+		}
+		pl.b.put(v, to)
+		if n, ok := later.note[v]; ok {
+			if _, had := pl.note[v]; !had && pl.b.home[v] != none {
+				pl.note[v] = n
+			}
+		}
+		if pl.b.at[v] == pl.b.home[v] {
+			delete(pl.note, v)
+		}
+	}
+	if changed {
+		pl.stillWaiting()
+	}
+	return changed
 }
 
 func (pl *planner) findScope() {

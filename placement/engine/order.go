@@ -156,7 +156,7 @@ func (pl *planner) simulate(steps []step) (out []step, blocked []snapshot.Blocke
 		if to := pl.b.shelf.target(s.u, orderFree, s.from); to != none && now.admits(s.u, to, pl.with(s.u)) {
 			pl.b.move(s.u, to)
 			now.carry(s.u, to)
-			s.to = to
+			s.to, pl.repaired = to, true
 			out = append(out, s)
 			continue
 		}

@@ -270,37 +270,130 @@ func (pl *planner) sendHome() {
 	}
 }
 
-// repairBound is the least number of units that have to leave the nodes that break a rule: of each node as many of its largest as its
-// excess takes, or as many as its conflicts need; the greater, by resource.
+// repairBound is the least number of units that have to leave the nodes that break a rule. Each node is a problem of its own: the fewest
+// of its units without which no resource is overdrawn and no pair is left that may not share it.
 func (pl *planner) repairBound(bad []int32) (sum int) {
 	for _, n := range bad {
-		least := pl.conflictBound(n)
-		for d, c := range pl.p.Nodes[n].Cap {
-			excess := pl.b.used[int(n)*pl.b.dims+d] - c
-			for _, u := range pl.b.units[n] {
-				if pl.stuck[u] {
-					excess -= pl.p.Units[u].Demand[d]
-				}
+		least, movable := pl.sizeBound(n), 0
+		for _, u := range pl.b.units[n] {
+			movable += bit(!pl.b.locked[u])
+		}
+		for ; least < movable; least++ {
+			if l := (&leavers{pl: pl, n: n, budget: mostLeavers}); l.fewer(least) || l.budget <= 0 {
+				break
 			}
-			if excess <= 0 {
-				continue
-			}
-			var sizes []int64
-			for _, u := range pl.b.units[n] {
-				if !pl.b.locked[u] {
-					sizes = append(sizes, pl.p.Units[u].Demand[d])
-				}
-			}
-			slices.SortFunc(sizes, func(x, y int64) int { return cmp.Compare(y, x) })
-			k := 0
-			for ; excess > 0 && k < len(sizes); k++ {
-				excess -= sizes[k]
-			}
-			least = max(least, k)
 		}
 		sum += least
 	}
 	return sum
+}
+
+// mostLeavers bounds the choices looked at for one number of leavers of one node; beyond, the number stands as a bound.
+const mostLeavers = 5_000
+
+// leavers is the search for units whose leaving mends a node.
+type leavers struct {
+	pl     *planner
+	n      int32
+	gone   []int32
+	kept   []int32 // decided to stay
+	budget int
+}
+
+// fewer says whether k more leavers can do. It branches on something that is broken: one of a pair, or of those that demand what is
+// overdrawn, has to go.
+func (l *leavers) fewer(k int) bool {
+	if l.budget--; l.budget < 0 {
+		return false
+	}
+	b := l.pl.b
+	there := slices.DeleteFunc(slices.Clone(b.units[l.n]), func(u int32) bool { return l.pl.stuck[u] || slices.Contains(l.gone, u) })
+	var choice []int32
+	for i, x := range there {
+		for _, y := range there[i+1:] {
+			if choice == nil && !b.together(l.pl.p.Units[x].App, l.pl.p.Units[y].App) {
+				choice = []int32{x, y}
+			}
+		}
+	}
+	for d, c := range l.pl.p.Nodes[l.n].Cap {
+		excess := -c
+		for _, u := range there {
+			excess += l.pl.p.Units[u].Demand[d]
+		}
+		if excess <= 0 {
+			continue
+		}
+		may := slices.DeleteFunc(slices.Clone(there), func(u int32) bool {
+			return b.locked[u] || l.pl.p.Units[u].Demand[d] == 0 || slices.Contains(l.kept, u)
+		})
+		slices.SortFunc(may, func(x, y int32) int {
+			return cmp.Or(cmp.Compare(l.pl.p.Units[y].Demand[d], l.pl.p.Units[x].Demand[d]), cmp.Compare(x, y))
+		})
+		rest := excess
+		for _, u := range may[:min(k, len(may))] {
+			rest -= l.pl.p.Units[u].Demand[d]
+		}
+		if rest > 0 && len(may) > k { // not even the largest do; where all together do not, leaving mends nothing
+			return false
+		}
+		if choice == nil {
+			choice = may
+		}
+	}
+	if choice == nil {
+		return true
+	}
+	if k == 0 {
+		return false
+	}
+	kept := len(l.kept)
+	defer func() { l.kept = l.kept[:kept] }()
+	possible := false
+	for _, u := range choice {
+		if b.locked[u] || slices.Contains(l.kept, u) {
+			continue
+		}
+		possible = true
+		l.gone = append(l.gone, u)
+		ok := l.fewer(k - 1)
+		l.gone = l.gone[:len(l.gone)-1]
+		if ok {
+			return true
+		}
+		l.kept = append(l.kept, u) // all with it gone has been tried
+	}
+	return !possible && kept == 0 // nobody may leave: what is broken stays so
+}
+
+// sizeBound is what is easily known of the number of leavers: of each resource as many of the largest as its excess takes, or a matching
+// of the conflicts.
+func (pl *planner) sizeBound(n int32) int {
+	least := pl.conflictBound(n)
+	for d, c := range pl.p.Nodes[n].Cap {
+		excess := pl.b.used[int(n)*pl.b.dims+d] - c
+		for _, u := range pl.b.units[n] {
+			if pl.stuck[u] {
+				excess -= pl.p.Units[u].Demand[d]
+			}
+		}
+		if excess <= 0 {
+			continue
+		}
+		var sizes []int64
+		for _, u := range pl.b.units[n] {
+			if !pl.b.locked[u] {
+				sizes = append(sizes, pl.p.Units[u].Demand[d])
+			}
+		}
+		slices.SortFunc(sizes, func(x, y int64) int { return cmp.Compare(y, x) })
+		k := 0
+		for ; excess > 0 && k < len(sizes); k++ {
+			excess -= sizes[k]
+		}
+		least = max(least, k)
+	}
+	return least
 }
 
 // conflictBound is a matching among the units of a node that may not share it: one of each pair has to leave.

@@ -21,6 +21,7 @@ type step struct {
 
 func (pl *planner) result(steps []step, blocked []snapshot.Blocked) *Result {
 	before, after := pl.metrics(steps)
+	pl.sayBalance(steps)
 	pl.waves(steps)
 	out := pl.write(steps)
 	out.Before, out.Pending = before, pl.explain()

@@ -48,16 +48,22 @@ func overloaded(r *rand.Rand, nodes, instances int, dims []string, away bool) *s
 
 func TestRepairIsNearItsBound(t *testing.T) {
 	for _, c := range []struct {
-		name string
-		dims []string
-		away bool
-		most float64
-	}{{"one resource", []string{"cpu"}, false, 1.10}, {"three resources and neighbours", []string{"cpu", "memory", "disk"}, true, 1.25}} {
+		name  string
+		dims  []string
+		away  bool
+		count int // of instances: 72 fill two thirds, 92 about 85 %
+		most  float64
+	}{
+		{"one resource", []string{"cpu"}, false, 72, 1.05},
+		{"three resources and neighbours", []string{"cpu", "memory", "disk"}, true, 72, 1.10},
+		{"one resource, tight", []string{"cpu"}, false, 92, 1.05},
+		{"three resources and neighbours, tight", []string{"cpu", "memory", "disk"}, true, 92, 1.25},
+	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := rand.New(rand.NewPCG(11, 12))
 			moves, bound, bad := 0, 0, 0
 			for range max(*cases/2, 30) {
-				s := overloaded(r, 20, 72, c.dims, c.away)
+				s := overloaded(r, 20, c.count, c.dims, c.away)
 				res := compute(t, s, engine.Request{})
 				for _, v := range check.Plan(s, res.Plan) {
 					t.Fatal(v)
@@ -65,7 +71,7 @@ func TestRepairIsNearItsBound(t *testing.T) {
 				if err := check.Bound(s, res.Plan, &res.Proof); err != nil {
 					t.Fatal(err)
 				}
-				if again := compute(t, applied(s, res.Moves, s.Now), engine.Request{}); len(again.Moves) > 0 && len(res.Blocked) == 0 {
+				if again := compute(t, applied(s, res.Moves, s.Now), engine.Request{}); len(again.Moves) > 0 {
 					t.Fatalf("carried out, and it moves again:\n%s\n%s", text(t, again.Moves), text(t, s))
 				}
 				if n := check.Broken(applied(s, res.Moves, s.Now)); n > 0 {

@@ -43,8 +43,8 @@ type Group struct {
 	Away    []int  // groups that share no node with this one; must be symmetric
 }
 
-// An Item demands of the node that it is on. Home is where it runs now, or None; Start is where the search starts with it: its
-// home, or None if it must leave that.
+// An Item demands of the node that it is on. Home is where it runs now, or None; Start is where the search starts with it, or None if
+// that is for the search to find.
 type Item struct {
 	Group, Home, Start int
 	Demand             []int64
@@ -91,7 +91,7 @@ func (p *Problem) validate() error {
 			return fmt.Errorf("search: item %d: %d demands of %d", i, len(it.Demand), r)
 		case it.Group < 0 || it.Group >= len(p.Groups):
 			return fmt.Errorf("search: item %d: no group %d", i, it.Group)
-		case it.Home < None || it.Home >= n || it.Start != None && it.Start != it.Home:
+		case it.Home < None || it.Home >= n || it.Start < None || it.Start >= n:
 			return fmt.Errorf("search: item %d: home %d, start %d", i, it.Home, it.Start)
 		}
 		for _, d := range it.Demand {

@@ -1,6 +1,9 @@
 package search
 
-import "math"
+import (
+	"cmp"
+	"math"
+)
 
 // Found by trial on the instances of cmd/roadef.
 const (
@@ -19,7 +22,7 @@ func (w *worker) run() {
 		return
 	}
 	w.phase(0, descent, 0, 0)
-	hot := w.usual() * hottest
+	hot := w.usual() * cmp.Or(w.o.Heat, hottest)
 	w.phase(descent, frozen, hot, hot*coldest)
 	w.phase(frozen, 1, 0, 0)
 }
@@ -28,7 +31,11 @@ func (w *worker) run() {
 func (w *worker) usual() float64 {
 	var sum float64
 	k := 0
-	for range 20000 {
+	draws := int64(20_000)
+	if w.o.Steps > 0 {
+		draws = min(draws, max(200, w.o.Steps/16))
+	}
+	for range draws {
 		it, to := w.free[w.rng.n(len(w.free))], int32(w.rng.n(w.N))
 		if to == w.at[it] || w.at[it] == None || !w.fits(w.holds(it, to), to, nil) {
 			continue

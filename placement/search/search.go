@@ -9,6 +9,8 @@ type Options struct {
 	Seed    uint64
 	Workers int   // at least one; each searches by itself, and the best wins
 	Steps   int64 // moves tried by each worker; 0: until Spent says so
+	// Heat is the first temperature, in usual costs of a move; 0: the default. A start that is good already wants little of it.
+	Heat float64
 	// Spent says how much of the budget is used; from 1 on the search ends. Called from all workers. A result is reproducible by
 	// Steps alone.
 	Spent func() float64
