@@ -110,7 +110,7 @@ var layers = []layer{
 	{"placement/snapshot", []string{"api", "events", "spec"}, "a state and a plan are data, whoever makes them"},
 	{"placement/model", []string{"api", "placement/snapshot", "spec"}, "a problem is a compiled state and decides nothing"},
 	{"placement/flow", nil, "counting knows no names"},
-	{"placement/engine", []string{"events", "placement/flow", "placement/model", "placement/snapshot", "spec"}, "plans follow from a problem alone"},
+	{"placement/engine", []string{"events", "placement/flow", "placement/model", "placement/search", "placement/snapshot", "spec"}, "plans follow from a problem alone"},
 	{"placement/search", nil, "searching knows no names"},
 	{"placement/check", []string{"events", "placement/snapshot", "spec"}, "who judges plans shares no code with who makes them"},
 	{"transport", []string{"api", "events", "spec"}, "it carries and does not judge"},

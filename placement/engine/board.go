@@ -12,6 +12,7 @@ const none = model.None
 // order-free: then no subset of its moves, in no order, breaks a rule.
 type board struct {
 	p      *model.Problem
+	app    []int32   // unit → app: kept apart, for lists of units are walked often and units are large
 	at     []int32   // unit → node in the plan; none: nowhere
 	home   []int32   // unit → node at the start
 	locked []bool    // unit → it does not move in this plan
@@ -27,7 +28,7 @@ type board struct {
 }
 
 func newBoard(p *model.Problem) *board {
-	b := &board{p: p, at: make([]int32, len(p.Units)), home: make([]int32, len(p.Units)), locked: make([]bool, len(p.Units)), units: make([][]int32, len(p.Nodes)),
+	b := &board{p: p, app: make([]int32, len(p.Units)), at: make([]int32, len(p.Units)), home: make([]int32, len(p.Units)), locked: make([]bool, len(p.Units)), units: make([][]int32, len(p.Nodes)),
 		ghosts: make([][]int32, len(p.Nodes)), weight: make([]int32, len(p.Nodes)), dims: len(p.Dims), lies: make([][][]int32, len(p.Apps)), hosts: make([]bool, len(p.Apps))}
 	b.used, b.ghost = make([]int64, len(p.Nodes)*b.dims), make([]int64, len(p.Nodes)*b.dims)
 	for a := range p.Apps {
@@ -54,7 +55,7 @@ func newBoard(p *model.Problem) *board {
 	for i := range p.Units {
 		u := int32(i)
 		unit := &p.Units[i]
-		b.at[u], b.home[u] = none, unit.Node
+		b.app[u], b.at[u], b.home[u] = unit.App, none, unit.Node
 		if unit.New {
 			continue
 		}
@@ -178,12 +179,12 @@ func (b *board) bears(u, n int32, free bool) bool {
 		}
 	}
 	for _, o := range b.units[n] {
-		if o != u && !b.together(unit.App, b.p.Units[o].App) {
+		if o != u && !b.together(unit.App, b.app[o]) {
 			return false
 		}
 	}
 	for _, o := range b.ghosts[n] {
-		if o != u && (free || b.p.Units[o].Moving) && !b.together(unit.App, b.p.Units[o].App) {
+		if o != u && (free || b.p.Units[o].Moving) && !b.together(unit.App, b.app[o]) {
 			return false
 		}
 	}
@@ -215,7 +216,7 @@ func (b *board) together(x, y int32) bool {
 
 func (b *board) hasApp(a, n int32) bool {
 	for _, u := range b.units[n] {
-		if b.p.Units[u].App == a {
+		if b.app[u] == a {
 			return true
 		}
 	}

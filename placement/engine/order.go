@@ -48,14 +48,19 @@ func (pl *planner) byGain(steps []step) []step {
 		}
 	}
 	q := &gains{pl: pl, count: count, steps: slices.Clone(steps[first:last])}
-	leaving, arriving := map[int32][]int{}, map[int32][]int{}
-	for i, s := range q.steps {
-		leaving[s.from] = append(leaving[s.from], i)
-		arriving[s.to] = append(arriving[s.to], i)
+	done := make([]bool, len(q.steps))
+	leaving := chain(len(count), len(q.steps), func(i int) int32 { return q.steps[i].from })
+	arriving := chain(len(count), len(q.steps), func(i int) int32 { return q.steps[i].to })
+	q.list = make([]gain, 0, 2*len(q.steps))
+	for i := range q.steps {
 		q.list = append(q.list, gain{i, q.of(i)})
 	}
 	heap.Init(q)
-	done := make([]bool, len(q.steps))
+	better := func(i int) {
+		if !done[i] {
+			heap.Push(q, gain{i, q.of(i)})
+		}
+	}
 	out := steps[:first:first]
 	for q.Len() > 0 {
 		top := heap.Pop(q).(gain)
@@ -71,13 +76,28 @@ func (pl *planner) byGain(steps []step) []step {
 		out = append(out, s)
 		count[s.from]--
 		count[s.to]++
-		for _, i := range slices.Concat(leaving[s.to], arriving[s.from]) { // these gain more now
-			if !done[i] {
-				heap.Push(q, gain{i, q.of(i)})
-			}
-		}
+		leaving.each(s.to, better) // these gain more now
+		arriving.each(s.from, better)
 	}
 	return append(out, steps[last:]...)
+}
+
+// chains are lists of steps by node, in two slices.
+type chains struct{ first, next []int32 }
+
+func chain(nodes, steps int, of func(step int) int32) chains {
+	c := chains{first: slices.Repeat([]int32{none}, nodes), next: make([]int32, steps)}
+	for i := steps - 1; i >= 0; i-- {
+		n := of(i)
+		c.next[i], c.first[n] = c.first[n], int32(i)
+	}
+	return c
+}
+
+func (c chains) each(n int32, f func(step int)) {
+	for i := c.first[n]; i != none; i = c.next[i] {
+		f(int(i))
+	}
 }
 
 type gain struct {

@@ -34,15 +34,16 @@ func (b *board) harm(n, without int32) (h harm) {
 			h.over += float64(used-c) / float64(max(c, 1))
 		}
 	}
+	crowd := b.crowd(n)
 	for i, x := range units {
 		if x == without {
 			continue
 		}
-		app := b.p.Units[x].App
+		app := b.app[x]
 		a := &b.p.Apps[app]
-		if len(a.Away) > 0 || b.crowd(n) {
+		if len(a.Away) > 0 || crowd {
 			for _, y := range units[i+1:] {
-				if y != without && !b.together(app, b.p.Units[y].App) {
+				if y != without && !b.together(app, b.app[y]) {
 					h.pairs++
 				}
 			}
@@ -66,8 +67,9 @@ func (b *board) harm(n, without int32) (h harm) {
 func (b *board) crowd(n int32) bool {
 	units := b.units[n]
 	for i, x := range units {
+		app := b.app[x]
 		for _, y := range units[i+1:] {
-			if b.p.Units[x].App == b.p.Units[y].App {
+			if app == b.app[y] {
 				return true
 			}
 		}

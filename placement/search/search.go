@@ -31,12 +31,14 @@ func Run(p *Problem, o Options) (Result, error) {
 	}
 	workers := make([]*worker, max(1, o.Workers))
 	var wg sync.WaitGroup
-	for i := range workers {
-		wg.Go(func() {
-			workers[i] = newWorker(p, o, o.Seed*uint64(len(workers))+uint64(i))
-			workers[i].run()
-		})
+	work := func(i int) {
+		workers[i] = newWorker(p, o, o.Seed*uint64(len(workers))+uint64(i))
+		workers[i].run()
 	}
+	for i := range workers[1:] {
+		wg.Go(func() { work(i + 1) })
+	}
+	work(0)
 	wg.Wait()
 	best, steps := workers[0], int64(0)
 	for _, w := range workers {
