@@ -83,7 +83,7 @@ bugs: ## Each planted mistake must be caught by the law that it breaks
 
 .PHONY: properties
 properties: ## CASES (10000) random states for each property of plans; 1000 changes that nothing may oscillate through
-	$(GO) test -count 1 -timeout 2h ./placement/flow -placement.cases $(CASES)
+	$(GO) test -count 1 -timeout 2h ./placement/flow -placement.cases $(CASES) -placement.textbook $(CASES)
 	$(GO) test -count 1 -timeout 2h -v ./placement/engine -run 'Test' -placement.cases $(CASES) -placement.perturbations 1000
 
 .PHONY: bench

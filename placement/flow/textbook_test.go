@@ -1,6 +1,7 @@
 package flow
 
 import (
+	"flag"
 	"math/rand/v2"
 	"testing"
 )
@@ -78,9 +79,11 @@ func textbook(in *Input) (unplaced int64, even int64, moves int64) {
 	return int64(want), even, moves
 }
 
+var textbookCases = flag.Int("placement.textbook", 30, "random problems of up to 60 nodes for the textbook flow")
+
 func TestAgainstTheTextbook(t *testing.T) {
 	r := rand.New(rand.NewPCG(8, 9))
-	for i := range *cases / 20 {
+	for i := range *textbookCases {
 		in := drawInput(r, 5+r.IntN(56), 5+r.IntN(40), 1+r.IntN(12), []float64{0.2, 0.35, 0.6, 1}[i%4], i%2 == 1, i%3 == 1, false)
 		s := Even(in).Keep()
 		moves, _ := verify(t, in, s)
