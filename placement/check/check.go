@@ -24,6 +24,9 @@ func Plan(s *snapshot.State, p *snapshot.Plan) []Violation {
 	}
 	c := &checker{w: w, p: p}
 	c.moves()
+	if !c.known() {
+		return c.out
+	}
 	c.order()
 	c.carryOut()
 	if p.OrderFree {
@@ -31,6 +34,21 @@ func Plan(s *snapshot.State, p *snapshot.Plan) []Violation {
 	}
 	c.pending()
 	return c.out
+}
+
+// known says whether there are the apps that the plan speaks of: without them there is nothing to carry out.
+func (c *checker) known() bool {
+	ok := true
+	for _, m := range c.p.Moves {
+		ok = ok && c.w.apps[m.App] != nil
+	}
+	for _, pd := range c.p.Pending {
+		if c.w.apps[pd.App] == nil {
+			c.bad(pd.Instance, "no app %s", pd.App)
+			ok = false
+		}
+	}
+	return ok
 }
 
 type checker struct {
