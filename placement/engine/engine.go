@@ -221,7 +221,7 @@ func (pl *planner) carriedOut() *model.Problem {
 func (pl *planner) adopt(later *planner) (changed bool) {
 	for u, to := range later.b.at {
 		v := int32(u)
-		if to == none || to == pl.b.at[v] || pl.p.Units[v].Moving {
+		if to == none || to == pl.b.at[v] || !later.b.moved(v) || pl.p.Units[v].Moving {
 			continue
 		}
 		changed = true
