@@ -104,7 +104,10 @@ func (s *state) swaps(item, node int32, k int, bound int64) (int, bool) {
 // exchange exchanges the nodes of two items that fit if all rules allow it and the cost then grows by at most bound.
 func (s *state) exchange(a, b int32, bound int64) bool {
 	m, n := s.at[a], s.at[b]
-	same := s.group[a] == s.group[b] // then nothing that groups ask for changes
+	same := s.group[a] == s.group[b] // then nothing that groups ask for changes, where both nodes take them
+	if may := s.p.Groups[s.group[a]].Allowed; same && may != nil {
+		same = may[m] && may[n]
+	}
 	if !same && (!s.allowed(a, n) || !s.allowed(b, m)) {
 		return false
 	}

@@ -216,6 +216,17 @@ func TestPinnedItemsStay(t *testing.T) {
 	}
 }
 
+// Items of one group stand where only one of them may: it may stay, but no other comes in its place.
+func TestNoOtherComesWhereOnlyOneMayStay(t *testing.T) {
+	p := &search.Problem{Resources: 1, Weight: []int64{1}, Groups: []search.Group{{PerNode: 1, Allowed: []bool{false, true}}},
+		Nodes: []search.Node{{Cap: []int64{10}, Soft: []int64{1}}, {Cap: []int64{10}, Soft: []int64{10}}},
+		Items: []search.Item{{Home: 0, Start: 0, Demand: []int64{3}}, {Home: 1, Start: 1, Demand: []int64{1}}}}
+	got, err := search.Run(p, search.Options{Seed: 1, Steps: 10_000})
+	if err != nil || !slices.Equal(got.At, []int{0, 1}) {
+		t.Fatalf("%+v, %v", got, err)
+	}
+}
+
 func TestMalformedProblemsAreRefused(t *testing.T) {
 	node := search.Node{Cap: []int64{1}, Soft: []int64{1}}
 	for want, p := range map[string]search.Problem{
