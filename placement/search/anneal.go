@@ -100,13 +100,6 @@ func (a *annealer) turn() int {
 			a.eject(it, int32(a.rng.n(a.N)), bound)
 		}
 		return a.tries * a.sample / 4
-	case k < 32:
-		it := a.pick()
-		if a.home[it] == None || a.home[it] == a.at[it] {
-			return 1
-		}
-		n, _ := a.shifts(it, int(a.home[it]), 1, bound)
-		return n
 	case k < 500:
 		n, _ := a.shifts(a.pick(), a.rng.n(a.N), min(a.N, 128), bound)
 		return n

@@ -10,7 +10,7 @@ const (
 	descent = 0.02 // share of the budget that only goes down
 	frozen  = 0.97 // share from which on it does so again
 	hottest = 10   // the first temperature, in usual costs of a move
-	coldest = 1e-4 // the last, as a share of the first
+	coldest = 1e-3 // the last, as a share of the first
 	ejects  = 50   // of 1024 turns
 )
 
