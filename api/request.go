@@ -72,7 +72,10 @@ type Meta struct {
 	ID      string    `json:"id,omitzero"`      // of a command: a repetition with the same id gets the same outcome
 	Expires time.Time `json:"expires,omitzero"` // of a command: refused when it arrives later
 	MinSeq  uint64    `json:"min_seq,omitzero"` // answered from a fold that has at least this
-	Actor   string    `json:"actor,omitzero"`   // who asks, where NATS itself does not say
+	// IfPlanned is of a command that carries out a plan: it is refused with CodeConflict when anything that a plan rests on has
+	// happened after this sequence.
+	IfPlanned uint64 `json:"if_planned,omitzero"`
+	Actor     string `json:"actor,omitzero"` // who asks, where NATS itself does not say
 }
 
 // DeclareRequest is an agent's word about its node, sent before and at each change. Only the holder of the node's lease is

@@ -164,6 +164,7 @@ type MigrationView struct {
 	DurationMS int64      `json:"duration_ms"`
 	Code       string     `json:"code,omitzero"`   // of a failure
 	Detail     string     `json:"detail,omitzero"` // why it failed
+	Awaits     string     `json:"awaits,omitzero"` // approval, when nothing else holds it
 }
 
 // RebalanceView is a rebalance and how far it is.
@@ -235,6 +236,12 @@ type PreviewRequest struct {
 	Apply    *ApplyRequest    `json:"apply,omitzero"`
 	Uncordon *NodeRequest     `json:"uncordon,omitzero"`
 	Policy   *PolicyRequest   `json:"policy,omitzero"`
+	// Rebalance is what the rebalancer would propose, and what the planner would make of it.
+	Rebalance *RebalanceRequest `json:"rebalance,omitzero"`
+	// Also declares further apps together with that of Apply.
+	Also []ApplyRequest `json:"also,omitempty"`
+	// Forecast asks for waves, bound and evenness, which take longer than the plan itself.
+	Forecast bool `json:"forecast,omitzero"`
 }
 
 // PreviewReply is a plan that nobody carries out.
@@ -245,6 +252,30 @@ type PreviewReply struct {
 	Pending []PendingView `json:"pending"` // apps that would be Pending
 	// NewlyPending names those of Pending that are not so now.
 	NewlyPending []string `json:"newly_pending"`
+
+	// The rest is there when a forecast was asked for.
+	Cluster string          `json:"cluster,omitzero"`
+	Do      *PreviewRequest `json:"do,omitzero"` // what was asked: handed back with go-cluster apply --plan, it is carried out
+	// Rests names what the change replaces, and what that is now: a change made on other grounds is another change.
+	Rests  map[string]string `json:"rests,omitempty"`
+	Waves  int               `json:"waves"`
+	Bound  Bound             `json:"bound,omitzero"`
+	Gap    float64           `json:"gap"` // (moves − bound) / max(1, bound)
+	Before Evenness          `json:"before,omitzero"`
+	After  Evenness          `json:"after,omitzero"` // once every move has ended
+}
+
+// Bound is the least number of moves that does the same. Exact says that the plan needs no more.
+type Bound struct {
+	MinMoves int  `json:"min_moves"`
+	Exact    bool `json:"exact"`
+}
+
+// Evenness is how evenly instances lie over the nodes; see docs/placement.md.
+type Evenness struct {
+	Imbalance  float64 `json:"imbalance"`
+	Raw        float64 `json:"raw"`
+	Structural float64 `json:"structural"`
 }
 
 // PlannedMove is one move of a preview.
@@ -257,6 +288,8 @@ type PlannedMove struct {
 	Class    events.Class `json:"class"`
 	Why      string       `json:"why"`
 	Score    int64        `json:"score"`
+	Wave     int          `json:"wave,omitzero"` // from 1, in a forecast: those of one wave may be under way together; 0 while a guardrail holds it
+	Due      bool         `json:"due,omitzero"`  // in a forecast: it is due whether the change is made or not
 }
 
 // HeldMove is a move of a preview that guardrails hold, and all of those that do.

@@ -27,7 +27,7 @@ var travelling = []any{JudgeRequest{}, HeldMove{}, WhyRequest{}, WhyReply{}, Why
 	StableRequest{}, StableReply{}, OrderRequest{}, OrderReply{}, EventListRequest{}, EventListReply{}, Place{}, AuditListRequest{}, AuditListReply{},
 	Load{}, NodeView{}, NodeDetail{}, AppView{}, AppDetail{}, InstanceView{}, MigrationView{}, MigrationDetail{}, StepView{}, PendingView{}, PreviewRequest{},
 	PreviewReply{}, PlannedMove{}, PolicyReply{}, StateReply{}, AuditRecord{}, StepReport{}, Lease{}, InstanceHealth{}, DataHealth{}, FencedEpoch{}, Beat{}, LogsRequest{}, LogsReply{}, Error{},
-	StopRequest{}, RebalanceView{}, RebalanceStatus{}, NodeOrder{},
+	Bound{}, Evenness{}, StopRequest{}, RebalanceView{}, RebalanceStatus{}, NodeOrder{},
 }
 
 // What is sent is what arrives, in every field: no two fields of a message share a name, and none is forgotten on the way.

@@ -16,6 +16,8 @@ import (
 type Proposal struct {
 	Moves         []events.Proposal
 	Before, After float64
+	Waves         []int // of the moves, from 1
+	Bound         snapshot.Bound
 	Left          int    // moves of the whole plan that one event has no room for: the last ones, which gain least
 	Why           string // one sentence, also when nothing moves
 }
@@ -60,7 +62,7 @@ func propose(v *projections.Cluster, r engine.Request, now time.Time) Proposal {
 		return Proposal{Why: err.Error()}
 	}
 	plan := engine.Compute(p, r)
-	out := Proposal{Before: plan.Before.Imbalance, After: plan.After.Imbalance, Why: plan.Why}
+	out := Proposal{Before: plan.Before.Imbalance, After: plan.After.Imbalance, Bound: plan.Bound, Why: plan.Why}
 	size := 0
 	for _, m := range plan.Moves {
 		if size > maxProposal {
@@ -70,35 +72,20 @@ func propose(v *projections.Cluster, r engine.Request, now time.Time) Proposal {
 		size += len(m.App) + len(m.Instance) + len(m.From) + len(m.To) + len(m.Why) + 64 // 64: names of the keys
 		if (m.Class == events.ClassBalance || m.Class == events.ClassPreference) && m.From != "" && m.To != "" {
 			out.Moves = append(out.Moves, events.Proposal{App: m.App, Instance: m.Instance, From: m.From, To: m.To, Why: m.Why})
+			out.Waves = append(out.Waves, m.Wave)
 		}
 	}
 	switch {
 	case len(out.Moves) == 0:
 		out.After = out.Before
 	case out.Left > 0:
-		out.After = After(s, out.Moves).Imbalance
+		moves := make([]events.Move, len(out.Moves))
+		for i, mv := range out.Moves {
+			moves[i] = events.Move{App: mv.App, Instance: mv.Instance, From: mv.From, To: mv.To}
+		}
+		out.After = measureAfter(s, moves).Imbalance
 	}
 	return out
-}
-
-// After says how even a state is once some moves have ended.
-func After(s *snapshot.State, moves []events.Proposal) snapshot.Metrics {
-	to := make(map[string]string, len(moves))
-	for _, m := range moves {
-		to[m.Instance] = m.To
-	}
-	end := *s
-	end.Instances = slices.Clone(s.Instances)
-	for i := range end.Instances {
-		if node, moves := to[end.Instances[i].ID]; moves {
-			end.Instances[i].Node = node
-		}
-	}
-	p, err := model.Compile(&end)
-	if err != nil {
-		return snapshot.Metrics{}
-	}
-	return engine.Measure(p)
 }
 
 // Imbalance says how even the cluster is.

@@ -197,14 +197,7 @@ func (p *planner) forced(a *projections.App) {
 			} else {
 				m.Reason, m.Cause, m.Correlation = events.ReasonConstraintUpdate, a.Ruled.ID, a.Ruled.Correlation
 			}
-		case n.Draining():
-			d := n.Drain
-			m.Reason, m.Cause, m.Correlation, m.Order, m.Trigger, m.DeleteLocal = events.ReasonDrain, d.Started.ID, d.Started.Correlation, d.Order, events.TriggerManual, d.DeleteLocal
-			m.Why = n.ID + " is draining"
-		case evacuated(p.v, n) != nil:
-			ev := evacuated(p.v, n)
-			m.Reason, m.Cause, m.Correlation, m.Order, m.Trigger = events.ReasonEvacuate, ev.Started.ID, ev.Started.Correlation, ev.Order, events.TriggerManual
-			m.Why = n.ID + " is being evacuated (" + ev.Text + ")"
+		case p.ordered(n, &m):
 		case in.State == "failed":
 			m.Reason, m.Cause, m.Correlation, m.Class = events.ReasonInstanceFailed, in.Health.ID, in.Health.Correlation, events.ClassRecovery
 			m.Why = in.Detail
@@ -223,6 +216,11 @@ func (p *planner) forced(a *projections.App) {
 		}
 		best, refused, later := p.targetOf(a, in)
 		if best != nil {
+			if len(broken) > 0 { // a person wants the node empty, too: what holds moves that only follow from rules does not hold this one
+				if p.ordered(n, &m) && p.vetoed(a, in.ID, m.Cause) {
+					continue
+				}
+			}
 			m.To, m.ToInc = best.node.ID, best.node.Inc
 			p.decide(a, m, best.score, refused)
 			continue
@@ -266,6 +264,21 @@ func outlives(a *projections.App, in *projections.Instance, n *projections.Node)
 
 func unconfirmed(in *projections.Instance, lost string) string {
 	return fmt.Sprintf("%s may still run on %s, which is lost: confirm that the machine is off with `go-cluster node lost %s --confirm`", in.ID, lost, in.Node)
+}
+
+// ordered makes a move that of the order that empties the node, if there is one.
+func (p *planner) ordered(n *projections.Node, m *events.Move) bool {
+	if d := n.Drain; d != nil {
+		m.Reason, m.Cause, m.Correlation, m.Order, m.Trigger, m.DeleteLocal = events.ReasonDrain, d.Started.ID, d.Started.Correlation, d.Order, events.TriggerManual, d.DeleteLocal
+		m.Why = n.ID + " is draining"
+		return true
+	}
+	ev := evacuated(p.v, n)
+	if ev != nil {
+		m.Reason, m.Cause, m.Correlation, m.Order, m.Trigger = events.ReasonEvacuate, ev.Started.ID, ev.Started.Correlation, ev.Order, events.TriggerManual
+		m.Why = n.ID + " is being evacuated (" + ev.Text + ")"
+	}
+	return ev != nil
 }
 
 // yields decides which of two apps that keep away from each other leaves: the one whose rules changed last, then the greater name.

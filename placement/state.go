@@ -26,8 +26,12 @@ func State(v *projections.Cluster, loads map[string]api.Load, now time.Time) *sn
 		sn.Capacity = snapshot.Amounts{"cpu": snapshot.Amount(n.Facts.CPU), "memory": snapshot.Amount(n.Facts.Memory) * 1000}
 		s.Nodes = append(s.Nodes, sn)
 	}
-	from := map[string]*projections.Migration{} // instance → its last move from one node to another
+	from := map[string]*projections.Migration{}  // instance → its last move from one node to another
+	moved := map[string]*projections.Migration{} // instance → the last one that counts for a cooldown: no first placement does
 	for _, m := range v.Migrations {
+		if m.Status == projections.MigrationCompleted && projections.Counts(m.Move) && (moved[m.Instance] == nil || m.EndedAt.After(moved[m.Instance].EndedAt)) {
+			moved[m.Instance] = m
+		}
 		if m.Status == projections.MigrationCompleted && m.From != "" && m.To != "" && m.From != m.To && (from[m.Instance] == nil || m.EndedAt.After(from[m.Instance].EndedAt)) {
 			from[m.Instance] = m
 		}
@@ -48,7 +52,10 @@ func State(v *projections.Cluster, loads map[string]api.Load, now time.Time) *sn
 				continue
 			}
 			listed[in.ID] = true
-			si := snapshot.Instance{ID: in.ID, App: a.Name, Node: in.Node, Role: in.Role, MovedAt: in.MovedAt.UTC()}
+			si := snapshot.Instance{ID: in.ID, App: a.Name, Node: in.Node, Role: in.Role}
+			if m := moved[in.ID]; m != nil {
+				si.MovedAt = m.EndedAt.UTC()
+			}
 			if m := from[in.ID]; m != nil && m.To == in.Node {
 				si.From = m.From
 			}

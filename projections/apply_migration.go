@@ -1,6 +1,8 @@
 package projections
 
 import (
+	"time"
+
 	"github.com/go-cluster/go-cluster/events"
 	"github.com/go-cluster/go-cluster/spec"
 )
@@ -100,6 +102,7 @@ func (c *Cluster) applyMigration(a *App, e *events.Event) {
 			}
 			c.instanceArrives(a, m, e)
 			c.close(a, m, e, MigrationCompleted, "", "", "")
+			m.Told = time.Duration(d.DurationMS) * time.Millisecond
 		}
 	case *events.MigrationFailed:
 		if m := a.Open[d.Migration]; m != nil {
@@ -116,6 +119,7 @@ func (c *Cluster) applyMigration(a *App, e *events.Event) {
 				status = MigrationCancelled
 			}
 			c.close(a, m, e, status, d.Code, d.Detail, d.Left)
+			m.Told = time.Duration(d.DurationMS) * time.Millisecond
 		}
 	case *events.MigrationPlanned:
 		m := c.proposed(a, e, d.Move, d.Holds)

@@ -268,7 +268,8 @@ type Migration struct {
 
 	History []Happening
 	EndedAt time.Time
-	Took    time.Duration
+	Took    time.Duration // by stored time
+	Told    time.Duration // as the event of its end says, which was written a moment before it was stored
 	Code    string
 	Detail  string
 	Left    string

@@ -1,9 +1,11 @@
 package projections
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/go-cluster/go-cluster/api"
+	"github.com/go-cluster/go-cluster/events"
 )
 
 // MigrationView is one row of `migration list`, for open and ended ones. The duration of an open one is as of the fold's time.
@@ -17,6 +19,9 @@ func MigrationView(c *Cluster, m *Migration) api.MigrationView {
 		if m.Awaits {
 			v.Status = MigrationPlanned
 		}
+		if only := m.Holds; m.Awaits && m.Approval.Seq == 0 && len(only) == 1 && only[0].Rule == events.HoldApproval {
+			v.Awaits = events.HoldApproval
+		}
 	}
 	if m.Started.Seq > 0 {
 		started := m.Started.At
@@ -24,7 +29,7 @@ func MigrationView(c *Cluster, m *Migration) api.MigrationView {
 	}
 	switch {
 	case m.Ended():
-		v.DurationMS = m.Took.Milliseconds()
+		v.DurationMS = cmp.Or(m.Told, m.Took).Milliseconds() // what the log says is what is shown
 	case m.Started.Seq > 0:
 		v.DurationMS = max(0, c.Time.Sub(m.Started.At)).Milliseconds()
 	}

@@ -33,6 +33,9 @@ func (c *Core) Command(ctx context.Context, r *transport.Request, pure func(v *p
 		if known, again = v.Commands[r.Meta.ID]; again && !planted.DuplicateCommand {
 			return nil, nil
 		}
+		if at := r.Meta.IfPlanned; at > 0 && v.Planned > at {
+			return nil, api.Refuse(api.CodeConflict, "%s %s: it rests on a plan as of sequence %d, and the log has gone on to %d", r.Endpoint.Noun, r.Endpoint.Verb, at, v.Planned)
+		}
 		d, err := pure(v)
 		if d != nil && err == nil {
 			d.Actor, d.Cause = r.Actor, commandCause(r.Meta.ID)

@@ -43,19 +43,28 @@ func (cmd *appApply) Run(s *session) error {
 	if cmd.DryRun {
 		return cmd.dryRun(c, apps)
 	}
+	return cmd.carryOut(c, apps, 0)
+}
+
+// carryOut declares the apps and follows them. planned is what the first of them may rest on, 0 for anything: see api.Meta.IfPlanned.
+func (cmd *appApply) carryOut(c *client, apps []spec.App, planned uint64) error {
 	var (
 		replies []api.ApplyReply
 		orders  []*watched
 		since   uint64
 	)
 	for i, app := range apps {
-		rep, err := call[api.ApplyRequest, api.ApplyReply](c, api.AppApply, api.ApplyRequest{Meta: c.command(), Spec: app})
+		meta := c.command()
+		if i == 0 {
+			meta.IfPlanned = planned
+		}
+		rep, err := call[api.ApplyRequest, api.ApplyReply](c, api.AppApply, api.ApplyRequest{Meta: meta, Spec: app})
 		if err != nil {
 			return applyError(app.Name, i, len(apps), err)
 		}
 		replies = append(replies, rep)
 		for _, w := range rep.Warnings {
-			c.notef("%s %s: %s", styleOf(s.err).warn("warning:"), app.Name, w)
+			c.notef("%s %s: %s", styleOf(c.err).warn("warning:"), app.Name, w)
 		}
 		cmd.tell(c, app.Name, rep)
 		// An unchanged app may still be on its way from an earlier command, and "it runs" is what this one promises.
@@ -98,31 +107,26 @@ func applyError(name string, done, all int, err error) error {
 	return &exit{code: codeOf(err), err: fmt.Errorf("apply %s: %w", name, err), hint: hint}
 }
 
+// dryRun asks for the plan of all apps together: what one takes, another cannot have.
 func (cmd *appApply) dryRun(c *client, apps []spec.App) error {
-	var (
-		replies = []api.PreviewReply{}
-		changes bool
-	)
-	for _, app := range apps {
-		rep, err := c.plan(api.PreviewRequest{Apply: &api.ApplyRequest{Meta: c.command(), Spec: app}}, 0)
-		if err != nil {
-			return fmt.Errorf("apply %s: %w", app.Name, err)
-		}
+	changes := false
+	req := api.PreviewRequest{}
+	for i, app := range apps {
 		differs, err := c.differs(app)
 		if err != nil {
 			return err
 		}
 		if !c.structured() {
 			c.sayf("%s: %s", c.style.bold(app.Name), map[bool]string{true: "would change", false: "unchanged"}[differs])
-			c.planTable(rep)
 		}
-		changes = changes || differs || changesAnything(rep)
-		replies = append(replies, rep)
+		changes = changes || differs
+		if i == 0 {
+			req.Apply = &api.ApplyRequest{Meta: c.command(), Spec: app}
+		} else {
+			req.Also = append(req.Also, api.ApplyRequest{Meta: c.command(), Spec: app})
+		}
 	}
-	if err := c.data(replies); err != nil {
-		return err
-	}
-	return cmd.outcome(changes)
+	return c.dryRun(cmd.PlanFlags, req, changes)
 }
 
 // differs reports whether an app is new or declared otherwise.

@@ -64,12 +64,16 @@ func (cmd *appEvacuate) Run(s *session) error {
 	if cmd.DryRun {
 		return c.dryRun(cmd.PlanFlags, api.PreviewRequest{Evacuate: &req}, false)
 	}
+	return c.evacuate(req, cmd.Detach)
+}
+
+func (c *client) evacuate(req api.EvacuateRequest, detach bool) error {
 	ack, err := call[api.EvacuateRequest, api.Ack](c, api.AppEvacuate, req)
 	if err != nil {
 		return err
 	}
-	return c.followAck(ack, &watched{id: ack.Order, kind: "evacuation", name: cmd.Label}, cmd.Detach,
-		fmt.Sprintf("nothing to do: nothing runs on nodes with %s", cmd.Label))
+	return c.followAck(ack, &watched{id: ack.Order, kind: "evacuation", name: req.Selector}, detach,
+		fmt.Sprintf("nothing to do: nothing runs on nodes with %s", req.Selector))
 }
 
 func (cmd *appEvacuate) cancel(c *client) error {

@@ -32,11 +32,15 @@ func (cmd *appMove) Run(s *session) error {
 	if cmd.DryRun {
 		return c.dryRun(cmd.PlanFlags, api.PreviewRequest{Move: &req}, false)
 	}
+	return c.move(req, cmd.Detach)
+}
+
+func (c *client) move(req api.MoveRequest, detach bool) error {
 	ack, err := call[api.MoveRequest, api.Ack](c, api.AppMove, req)
 	if err != nil {
 		return err
 	}
-	return c.followAck(ack, &watched{id: ack.Order, kind: "move", name: cmd.App}, cmd.Detach, "nothing to do: "+cmd.App+" is there already")
+	return c.followAck(ack, &watched{id: ack.Order, kind: "move", name: req.App}, detach, "nothing to do: "+req.App+" is there already")
 }
 
 // followAck carries a command with one order from its acknowledgement to its end.

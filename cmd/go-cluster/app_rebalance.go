@@ -52,43 +52,32 @@ func (cmd *appRebalance) Run(s *session) error {
 	case cmd.Stop:
 		return c.stopRebalances()
 	}
-	rep, err := call[api.RebalanceRequest, api.RebalanceReply](c, api.AppRebalance,
-		api.RebalanceRequest{Meta: c.command(), App: cmd.App, All: cmd.All, DryRun: cmd.DryRun})
+	req := api.RebalanceRequest{Meta: c.command(), App: cmd.App, All: cmd.All}
+	if cmd.DryRun {
+		return c.dryRun(cmd.PlanFlags, api.PreviewRequest{Rebalance: &req}, false)
+	}
+	return c.evenOut(req, cmd.Detach)
+}
+
+func (c *client) evenOut(req api.RebalanceRequest, detach bool) error {
+	rep, err := call[api.RebalanceRequest, api.RebalanceReply](c, api.AppRebalance, req)
 	if err != nil {
 		return err
 	}
-	name := cmd.App
-	if cmd.All {
+	name := req.App
+	if req.All {
 		name = "all apps"
 	}
 	imbalance := fmt.Sprintf("imbalance %s → %s", percent(rep.Before), percent(rep.After))
-	if cmd.DryRun {
-		err := c.print(rep, func() {
-			c.proposals(rep)
-			c.sayf("%s", imbalance)
-		})
-		if err != nil {
-			return err
-		}
-		return cmd.outcome(len(rep.Moves) > 0)
-	}
 	if len(rep.Moves) == 0 {
 		return c.print(rep, func() { c.sayf("nothing to move for %s: imbalance %s", name, percent(rep.Before)) })
 	}
 	w := &watched{id: rep.Order, kind: "rebalance", name: name, seq: rep.Seq}
-	if cmd.Detach || rep.Order == "" {
+	if detach || rep.Order == "" {
 		return c.accepted(rep, fmt.Sprintf("rebalance of %s accepted: %s, %s", name, count(len(rep.Moves), "move"), imbalance), w.lookHint())
 	}
 	c.notef("rebalance of %s: %s, %s", name, count(len(rep.Moves), "move"), imbalance)
 	return c.follow(newProgress(w), rep.Seq)
-}
-
-func (s *session) proposals(rep api.RebalanceReply) {
-	g := newGrid(s.out, "instance", "move", "why")
-	for _, m := range rep.Moves {
-		g.row(m.Instance, route(m.From, m.To), m.Why)
-	}
-	g.flush("nothing would move")
 }
 
 func percent(f float64) string { return fmt.Sprintf("%.0f%%", f*100) }

@@ -94,10 +94,14 @@ func TestApplyDryRun(t *testing.T) {
 	}
 	p := servePlane(t, "applydry", answers{
 		api.PlanPreview: answer(func(r api.PreviewRequest) (any, error) {
-			if r.Apply.Spec.Name == "convex" {
+			if len(r.Also) == 0 && r.Apply.Spec.Name == "convex" {
 				return api.PreviewReply{}, nil
 			}
-			return api.PreviewReply{Moves: []api.PlannedMove{{App: "web", Instance: "web-0", To: "node-1", Reason: "scale", Why: "missing"}}}, nil
+			if !r.Forecast || len(r.Also) != 1 || r.Also[0].Spec.Name != "web" {
+				t.Errorf("apps are not planned together: %+v", r)
+			}
+			return api.PreviewReply{Moves: []api.PlannedMove{{App: "web", Instance: "web-0", To: "node-1", Reason: "scale", Why: "missing", Wave: 1}}, Waves: 1,
+				Bound: api.Bound{MinMoves: 1, Exact: true}, After: api.Evenness{Imbalance: 0.5}}, nil
 		}),
 		api.AppShow: answer(func(r api.AppRequest) (any, error) {
 			if r.App == "convex" {
@@ -108,7 +112,8 @@ func TestApplyDryRun(t *testing.T) {
 	})
 	args := []string{"--server", server.ClientURL(), "--cluster", p.cluster, "app", "apply", "-f", "-", "--dry-run", "--detailed-exitcode"}
 	cli(t.Context(), twoApps, args...).want(t, exitChanges,
-		"convex: unchanged\nnothing would move\nweb: would change\nINSTANCE  MOVE      REASON  WHY\nweb-0     → node-1  scale   missing\n")
+		"convex: unchanged\nweb: would change\nINSTANCE  MOVE      REASON  WAVE  WHY\nweb-0     → node-1  scale   1     missing\n"+
+			"1 move in 1 wave: no plan needs fewer\nimbalance 0% → 50%\n")
 	one, _, _ := strings.Cut(twoApps, "---")
-	cli(t.Context(), one, args...).want(t, exitDone, "convex: unchanged\nnothing would move\n")
+	cli(t.Context(), one, args...).want(t, exitDone, "convex: unchanged\nnothing would move\nimbalance 0% → 0%\n")
 }

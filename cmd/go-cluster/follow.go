@@ -227,6 +227,8 @@ func (w *watcher) conclude() error {
 			w.notef("%s", styleOf(w.err).warn(v.line))
 			w.pending(w.err, o.last.Stuck)
 			w.notef("%s", o.openHint())
+		case exitApproval:
+			w.notef("%s", styleOf(w.err).warn(v.line))
 		default:
 			w.notef("%s %s", styleOf(w.err).bad("error:"), v.line)
 		}

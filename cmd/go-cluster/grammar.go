@@ -45,6 +45,7 @@ type grammar struct {
 	Unfreeze  unfreezeCommand   `cmd:"" help:"Lift a freeze."`
 	State     stateCommand      `cmd:"" help:"Print the cluster as data, for planning on a file."`
 	Plan      planCommand       `cmd:"" help:"Plan on a file, without a cluster."`
+	Apply     applyPlan         `cmd:"" help:"Carry out the plan of a --dry-run, if it still is that plan."`
 	Events    eventsCommand     `cmd:"" help:"Print the event log, one JSON object per line."`
 	Audit     auditCommands     `cmd:"" help:"Read the audit trail."`
 

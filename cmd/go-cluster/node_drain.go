@@ -69,10 +69,16 @@ func (cmd *nodeDrain) Run(s *session) error {
 		}
 		return c.dryRun(cmd.PlanFlags, api.PreviewRequest{Drain: &req}, takes)
 	}
+	return cmd.carryOut(c, req, 0)
+}
+
+// carryOut cordons and drains, and follows. planned is what its first step may rest on, 0 for anything: see api.Meta.IfPlanned.
+func (cmd *nodeDrain) carryOut(c *client, req api.DrainRequest, planned uint64) error {
+	ids := req.Nodes
 	if err := c.allKnown(ids); err != nil {
 		return err
 	}
-	since, err := c.cordonAll(ids)
+	since, err := c.cordonAll(ids, planned)
 	if err != nil {
 		return err
 	}
@@ -116,10 +122,14 @@ func (c *client) allKnown(ids []string) error {
 
 // cordonAll cordons every node before the first is drained and returns the sequence of the last cordon. At the first error
 // nothing is drained; the nodes before it stay cordoned.
-func (c *client) cordonAll(ids []string) (uint64, error) {
+func (c *client) cordonAll(ids []string, planned uint64) (uint64, error) {
 	var seq uint64
 	for i, id := range ids {
-		ack, err := call[api.NodeRequest, api.Ack](c, api.NodeCordon, api.NodeRequest{Meta: c.command(), Node: id})
+		meta := c.command()
+		if i == 0 {
+			meta.IfPlanned = planned
+		}
+		ack, err := call[api.NodeRequest, api.Ack](c, api.NodeCordon, api.NodeRequest{Meta: meta, Node: id})
 		if err != nil {
 			e := &exit{code: codeOf(err), err: fmt.Errorf("nothing is drained: %w", err)}
 			if i > 0 {

@@ -71,6 +71,12 @@ func (cmd *nodeLabel) Run(s *session) error {
 			try("label another node first, or repeat with --allow-pending")
 	}
 	req.Meta = c.command()
+	return cmd.carryOut(c, req, plan)
+}
+
+// carryOut sends the change and says what follows from it, which is what the plan says.
+func (cmd *nodeLabel) carryOut(c *client, req api.LabelRequest, plan api.PreviewReply) error {
+	change := spec.LabelChange{Set: req.Set, Remove: req.Remove}
 	rep, err := call[api.LabelRequest, api.LabelReply](c, api.NodeLabel, req)
 	if err != nil {
 		return err

@@ -3,6 +3,8 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/go-cluster/go-cluster/api"
@@ -43,8 +45,10 @@ func (c *client) plan(req api.PreviewRequest, minSeq uint64) (api.PreviewReply, 
 	return call[api.PreviewRequest, api.PreviewReply](c, api.PlanPreview, req)
 }
 
-// dryRun prints a plan that nobody carries out; changes says whether the command changes something besides what moves.
+// dryRun prints a plan that nobody carries out, and how good it is; changes says whether the command changes something besides what
+// moves.
 func (c *client) dryRun(f PlanFlags, req api.PreviewRequest, changes bool) error {
+	req.Forecast = true
 	rep, err := c.plan(req, 0)
 	if err != nil {
 		return err
@@ -60,18 +64,43 @@ func changesAnything(rep api.PreviewReply) bool {
 }
 
 func (s *session) planTable(rep api.PreviewReply) {
-	g := newGrid(s.out, "instance", "move", "reason", "why")
+	g := newGrid(s.out, "instance", "move", "reason", "wave", "why")
+	row := func(m api.PlannedMove) {
+		why := m.Why
+		if m.Due {
+			why = strings.TrimSpace(why + " (due anyway)")
+		}
+		g.row(m.Instance, route(m.From, m.To), m.Reason, strconv.Itoa(m.Wave), why)
+	}
+	all := 0
 	for _, m := range rep.Moves {
-		g.row(m.Instance, route(m.From, m.To), m.Reason, m.Why)
+		row(m)
+		all++
+	}
+	for _, h := range rep.Held {
+		if all++; h.Wave > 0 {
+			row(h.PlannedMove)
+		}
 	}
 	g.flush("nothing would move")
 	for _, h := range rep.Held {
+		if h.Wave > 0 {
+			continue
+		}
 		fmt.Fprintf(s.out, "%s %s is held (%s)\n", h.Instance, route(h.From, h.To), h.Reason)
 		for _, why := range h.Holds {
 			fmt.Fprintf(s.out, "  %s\n", holdLine(why))
 		}
 	}
 	s.pending(s.out, rep.Pending)
+	if all > 0 {
+		least := fmt.Sprintf("at least %d needed, gap %s", rep.Bound.MinMoves, percent(rep.Gap))
+		if rep.Bound.Exact {
+			least = "no plan needs fewer"
+		}
+		fmt.Fprintf(s.out, "%s in %s: %s\n", count(all, "move"), count(rep.Waves, "wave"), least)
+	}
+	fmt.Fprintf(s.out, "imbalance %s → %s\n", percent(rep.Before.Imbalance), percent(rep.After.Imbalance))
 }
 
 // holdLine writes one guardrail that holds a move.

@@ -234,13 +234,17 @@ func (cmd *policySet) Run(s *session) error {
 		}
 		return c.dryRun(cmd.PlanFlags, api.PreviewRequest{Policy: &api.PolicyRequest{Policy: policy}}, len(changes) > 0)
 	}
-	ack, err := call[api.PolicyRequest, api.Ack](c, api.PolicySet, api.PolicyRequest{Meta: c.command(), Policy: policy})
+	return c.setPolicy(api.PolicyRequest{Meta: c.command(), Policy: policy})
+}
+
+func (c *client) setPolicy(req api.PolicyRequest) error {
+	ack, err := call[api.PolicyRequest, api.Ack](c, api.PolicySet, req)
 	if err != nil {
 		return err
 	}
-	c.warnStored(policy)
-	return s.print(ack, func() {
-		s.sayf("%s", map[bool]string{true: "policy set", false: "policy unchanged"}[ack.Changed])
+	c.warnStored(req.Policy)
+	return c.print(ack, func() {
+		c.sayf("%s", map[bool]string{true: "policy set", false: "policy unchanged"}[ack.Changed])
 	})
 }
 

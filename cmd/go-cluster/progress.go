@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/go-cluster/go-cluster/api"
+	"github.com/go-cluster/go-cluster/events"
 )
 
 // progress is what the watcher of some orders has seen. It is pure: it turns what the control plane says into lines, each change
@@ -155,10 +156,34 @@ func (p *progress) over() bool {
 	return !slices.ContainsFunc(p.orders, func(w *watched) bool { return !w.over() })
 }
 
-// over reports whether the order has ended, only waits for a place, or has met a failure that its own repetition will not mend
+// over reports whether the order has ended, only waits for a place or an approval, or has met a failure that its own repetition will not mend
 // while somebody watches.
 func (w *watched) over() bool {
-	return w.known && (w.last.State != api.OrderOpen || stuck(w.last) || w.gaveUp())
+	return w.known && (w.last.State != api.OrderOpen || stuck(w.last) || w.gaveUp() || len(awaiting(w.last)) > 0)
+}
+
+// awaiting lists the moves of an open order that wait for an operator's approval, when nothing else of it is under way or will be.
+func awaiting(rep api.OrderReply) (out []api.MigrationView) {
+	if rep.State != api.OrderOpen {
+		return nil
+	}
+	waits := map[string]bool{}
+	for _, v := range rep.Migrations {
+		switch {
+		case v.Awaits == events.HoldApproval:
+			out = append(out, v)
+			waits[v.Instance], waits[v.App] = true, true
+		case openMigration(v):
+			return nil
+		}
+	}
+	for _, p := range rep.Stuck {
+		waits[p.Instance] = true
+	}
+	if slices.ContainsFunc(rep.Left, func(left string) bool { return !waits[left] }) {
+		return nil
+	}
+	return out
 }
 
 // gaveUp is about apps that do not come up: the planner goes on trying, with growing pauses.

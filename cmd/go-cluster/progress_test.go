@@ -19,6 +19,13 @@ func nowhere(instance string) api.PendingView {
 	return api.PendingView{App: "web", Instance: instance, Reason: "no eligible node"}
 }
 
+// awaits is a move that an operator has to approve of.
+func awaits(id, instance string) api.MigrationView {
+	v := migration(id, instance, "a", "b", api.MigrationPlanned)
+	v.Awaits = "approval"
+	return v
+}
+
 func TestVerdicts(t *testing.T) {
 	for _, tc := range []struct {
 		name string
@@ -46,6 +53,13 @@ func TestVerdicts(t *testing.T) {
 		{"cancelled", "drain", drainReply(api.OrderCancelled, []string{"web-1"}, nil), true, exitFailedMoves, "drain a was cancelled after 0 moves"},
 		{"a failed try keeps a drain going", "drain", drainReply(api.OrderOpen, []string{"web-0"}, nil, migration("m1", "web-0", "a", "b", api.MigrationFailed)),
 			false, 0, ""},
+		{"waits for an approval", "apply", drainReply(api.OrderOpen, []string{"web"}, nil, awaits("m1", "web-0")), true, exitApproval,
+			"apply a waits for an operator's approval\n  web-0 a → b: go-cluster migration approve m1"},
+		{"something else is under way", "apply", drainReply(api.OrderOpen, []string{"web"}, nil, awaits("m1", "web-0"), migration("m2", "web-1", "a", "b", api.MigrationRunning)),
+			false, 0, ""},
+		{"one waits for an approval, another has nowhere to go", "drain", drainReply(api.OrderOpen, []string{"web-0", "web-1"}, []api.PendingView{nowhere("web-1")}, awaits("m1", "web-0")),
+			true, exitApproval, "drain a waits for an operator's approval\n  web-0 a → b: go-cluster migration approve m1"},
+		{"one waits for an approval, another is to move", "drain", drainReply(api.OrderOpen, []string{"web-0", "web-1"}, nil, awaits("m1", "web-0")), false, 0, ""},
 		{"moved", "move", drainReply(api.OrderCompleted, nil, nil, migration("m1", "web-0", "a", "b", api.MigrationCompleted)),
 			true, exitDone, "moved web a → b in 0.41s"},
 		{"move failed", "move", drainReply(api.OrderFailed, nil, nil, migration("m1", "web-0", "a", "b", api.MigrationFailed)),

@@ -33,6 +33,12 @@ func (w *watched) verdict() verdict {
 	switch {
 	case w.last.State == api.OrderOpen && w.gaveUp():
 		return verdict{exitFailedMoves, w.failure(moved, failed), badTone}
+	case len(awaiting(w.last)) > 0:
+		line := fmt.Sprintf("%s %s waits for an operator's approval", w.kind, w.name)
+		for _, v := range awaiting(w.last) {
+			line += fmt.Sprintf("\n  %s %s: go-cluster migration approve %s", v.Instance, route(v.FromNode, v.ToNode), v.ID)
+		}
+		return verdict{exitApproval, line, warnTone}
 	case w.last.State == api.OrderOpen:
 		return verdict{exitPending, fmt.Sprintf("%s %s: %s nowhere to go: %s", w.kind, w.name, has(len(w.last.Stuck)), strings.Join(w.last.Left, ", ")), warnTone}
 	case w.last.State == api.OrderCancelled:

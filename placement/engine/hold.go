@@ -11,8 +11,9 @@ import (
 	"github.com/go-cluster/go-cluster/spec"
 )
 
-// hold says which moves the guardrails of the policy hold, and until when. Recovery waits for none of them; what a person asks for
-// waits for no window and no approval.
+// hold says which moves the guardrails of the policy hold, and until when, as docs/guardrails.md has it: recovery, first placements and
+// the end of what is too much wait for none of them, what a person asks for – a drain, a rebalance – waits for no window and no approval.
+// Moves are judged in order: each takes its place in the rate limit, and starts the cooldown of its app.
 func (pl *planner) hold(out *snapshot.Plan, steps []step) {
 	policy := &pl.p.Policy.Migration
 	now := pl.p.Now
@@ -31,53 +32,59 @@ func (pl *planner) hold(out *snapshot.Plan, steps []step) {
 	for i := range steps {
 		s, m := &steps[i], &out.Moves[i]
 		unit := &pl.p.Units[s.u]
-		if s.class == events.ClassRecovery || s.from == none && unit.Node == none && s.to != none && !pl.everRan(s.u) {
-			continue // what is missing is not made to wait
+		tooMany := s.to == none && (s.reason == events.ReasonScale || s.reason == events.ReasonSpecUpdate)
+		if s.class == events.ClassRecovery || s.from == none || tooMany {
+			continue
 		}
 		automatic := s.reason != events.ReasonDrain && !(pl.r.Rebalance && s.class == events.ClassBalance)
+		start := now // when it can begin at the earliest
 		held := func(rule string, until time.Time, format string, args ...any) {
 			out.Deferred = append(out.Deferred, snapshot.Deferral{Instance: unit.ID, Rule: rule, Detail: fmt.Sprintf(format, args...), Until: until})
-			if until.After(m.NotBefore) {
-				m.NotBefore = until
+			if until.After(start) {
+				start = until
 			}
 		}
 		if c := policy.CooldownPeriod.D(); c > 0 && !lastOf[unit.App].IsZero() {
 			if until := lastOf[unit.App].Add(c); until.After(now) {
-				held("cooldown", until, "%s moved at %s, cooldown %s", m.App, lastOf[unit.App].UTC().Format(time.RFC3339), c)
+				word := "moved"
+				if lastOf[unit.App].After(now) || lastOf[unit.App].Equal(now) { // by this plan
+					word = "moves"
+				}
+				held("cooldown", until, "%s %s at %s, cooldown %s", m.App, word, lastOf[unit.App].UTC().Format(time.RFC3339), c)
 			}
 		}
-		if automatic {
-			if until := spec.NextOpen(policy.MaintenanceWindows, now); !until.Equal(now) {
-				held("window", until, "outside every maintenance window")
+		window := func() {
+			if automatic {
+				if until := spec.NextOpen(policy.MaintenanceWindows, start); !until.Equal(start) {
+					held("window", until, "outside every maintenance window")
+				}
 			}
-			if policy.RequireApproval {
-				held("approval", time.Time{}, "waits for an operator")
+		}
+		window()
+		if policy.RateLimit.Count > 0 {
+			w := policy.RateLimit.Window.D()
+			if at := admitted(recent, policy.RateLimit.Count, w, start); at.After(start) {
+				held("rate", at, "%d moves in %s are allowed", policy.RateLimit.Count, w)
+				window() // its turn may come when every window is closed; it waits for the next, where it takes nobody's turn: fewer move meanwhile
 			}
+			recent = append(recent, start)
+			slices.SortFunc(recent, time.Time.Compare)
+		}
+		if automatic && policy.RequireApproval {
+			held("approval", time.Time{}, "waits for an operator")
 		}
 		if t := policy.LoadThreshold; t > 0 && s.to != none {
 			if load := pl.p.Nodes[s.to].Load; load > t {
 				held("load", time.Time{}, "%s has a load of %.2f, above %.2f", m.To, load, t)
 			}
 		}
-		if policy.RateLimit.Count > 0 && automatic {
-			w := policy.RateLimit.Window.D()
-			start := now
-			if m.NotBefore.After(now) {
-				start = m.NotBefore
-			}
-			if at := admitted(recent, policy.RateLimit.Count, w, start); at.After(start) {
-				held("rate", at, "%d moves in %s are allowed", policy.RateLimit.Count, w)
-				start = at
-			}
-			recent = append(recent, start)
-			slices.SortFunc(recent, time.Time.Compare)
+		lastOf[unit.App] = start
+		if start.After(now) {
+			m.NotBefore = start
 		}
 	}
 	slices.SortStableFunc(out.Deferred, func(x, y snapshot.Deferral) int { return cmp.Compare(x.Instance, y.Instance) })
 }
-
-// everRan says whether another instance of the unit's app is somewhere: then this one is more of it, and no first start.
-func (pl *planner) everRan(u int32) bool { return !pl.p.Units[u].New && pl.p.Units[u].Node != none }
 
 // admitted returns the first time from start at which fewer than count of the sorted times lie in the window before it.
 func admitted(times []time.Time, count int, window time.Duration, start time.Time) time.Time {

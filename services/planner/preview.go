@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"slices"
 
 	"github.com/go-cluster/go-cluster/api"
 	"github.com/go-cluster/go-cluster/events"
@@ -26,19 +27,17 @@ func (s *Service) preview(ctx context.Context, r *transport.Request) (any, error
 	return &out, s.Question(ctx, r, func(v *projections.Cluster) error {
 		out.Seq = v.Seq
 		if req.Move != nil {
-			return s.previewMove(v, req.Move, &out)
+			return s.previewMove(v, req, &out)
 		}
 		what, err := supposed(v, req)
 		if err != nil {
 			return err
 		}
 		plan := placement.Make(what, s.Seen.Loads(), s.now(v))
-		for _, d := range plan.Moves {
-			out.Moves = append(out.Moves, planned(d))
+		if req.Rebalance != nil {
+			plan = onlyOf(plan, previewOrder)
 		}
-		for _, h := range plan.Held {
-			out.Held = append(out.Held, api.HeldMove{PlannedMove: planned(h.Decision), Holds: h.Holds})
-		}
+		s.fill(v, what, plan, req, &out)
 		for _, p := range plan.Pending {
 			view := api.PendingView{App: p.App, Instance: p.Instance, Code: p.Code, Reason: p.Reason, Rejections: p.Refused}
 			if a := v.Apps[p.App]; a == nil || a.Pending == nil {
@@ -57,7 +56,7 @@ const mostRelaxed = 8
 
 func kinds(req api.PreviewRequest) int {
 	count := 0
-	for _, given := range []bool{req.Label != nil, req.Drain != nil, req.Evacuate != nil, req.Move != nil, req.Apply != nil, req.Uncordon != nil, req.Policy != nil} {
+	for _, given := range []bool{req.Label != nil, req.Drain != nil, req.Evacuate != nil, req.Move != nil, req.Apply != nil, req.Uncordon != nil, req.Policy != nil, req.Rebalance != nil} {
 		if given {
 			count++
 		}
@@ -65,17 +64,175 @@ func kinds(req api.PreviewRequest) int {
 	return count
 }
 
-func (s *Service) previewMove(v *projections.Cluster, m *api.MoveRequest, out *api.PreviewReply) error {
+// previewOrder is the order of what is only supposed.
+const previewOrder = "preview"
+
+// onlyOf leaves of a plan what belongs to an order.
+func onlyOf(plan placement.Plan, order string) placement.Plan {
+	plan.Moves = slices.DeleteFunc(plan.Moves, func(d placement.Decision) bool { return d.Order != order })
+	plan.Held = slices.DeleteFunc(plan.Held, func(h placement.Held) bool { return h.Order != order })
+	plan.Pending = nil
+	return plan
+}
+
+// fill writes a plan into a reply, with a forecast if that is asked for.
+func (s *Service) fill(v, what *projections.Cluster, plan placement.Plan, req api.PreviewRequest, out *api.PreviewReply) {
+	for _, d := range plan.Moves {
+		out.Moves = append(out.Moves, planned(d))
+	}
+	for _, h := range plan.Held {
+		out.Held = append(out.Held, api.HeldMove{PlannedMove: planned(h.Decision), Holds: h.Holds})
+	}
+	if !req.Forecast {
+		return
+	}
+	out.Cluster, out.Do, out.Rests = v.Name, bare(req), rests(v, req)
+	if req.Rebalance != nil {
+		forecastRebalance(v, req.Rebalance, out)
+		return
+	}
+	asked := 0
+	due := map[string]placement.Decision{}
+	if req.Move != nil {
+		asked = len(plan.Moves) + len(plan.Held)
+	} else {
+		for _, d := range placement.Make(v, s.Seen.Loads(), s.now(v)).Moves {
+			due[d.Instance] = d
+		}
+	}
+	f := placement.Foretell(v, what, plan, asked, s.now(v))
+	mark := func(m *api.PlannedMove) {
+		m.Wave = f.Wave[m.Instance]
+		d, is := due[m.Instance]
+		m.Due = is && d.From == m.From && d.To == m.To
+	}
+	for i := range out.Moves {
+		mark(&out.Moves[i])
+	}
+	for i := range out.Held {
+		mark(&out.Held[i].PlannedMove)
+	}
+	all := len(out.Moves) + len(out.Held)
+	out.Waves, out.Bound, out.Gap = f.Waves, api.Bound(f.Bound), f.Gap(all)
+	out.Before, out.After = api.Evenness(f.Before), api.Evenness(f.After)
+}
+
+// forecastRebalance fills in what the rebalancer says of its proposals, and those that wait for another to make room.
+func forecastRebalance(v *projections.Cluster, r *api.RebalanceRequest, out *api.PreviewReply) {
+	p := rebalanced(v, r)
+	at := map[string]*api.PlannedMove{}
+	for i := range out.Moves {
+		at[out.Moves[i].Instance] = &out.Moves[i]
+	}
+	for i := range out.Held {
+		at[out.Held[i].Instance] = &out.Held[i].PlannedMove
+	}
+	var waits []api.PlannedMove
+	for i, mv := range p.Moves {
+		m := at[mv.Instance]
+		if m == nil {
+			waits = append(waits, api.PlannedMove{App: mv.App, Instance: mv.Instance, From: mv.From, To: mv.To, Reason: events.ReasonRebalance, Class: events.ClassBalance, Why: mv.Why})
+			m = &waits[len(waits)-1]
+		}
+		m.Wave, out.Waves = p.Waves[i], max(out.Waves, p.Waves[i])
+	}
+	out.Moves = append(out.Moves, waits...)
+	all := len(p.Moves)
+	out.Bound = api.Bound{MinMoves: min(p.Bound.MinMoves, all), Exact: p.Bound.MinMoves >= all}
+	out.Gap = float64(all-out.Bound.MinMoves) / float64(max(1, out.Bound.MinMoves))
+	out.Before, out.After = api.Evenness{Imbalance: p.Before}, api.Evenness{Imbalance: p.After}
+}
+
+func rebalanced(v *projections.Cluster, r *api.RebalanceRequest) placement.Proposal {
+	if r.App == "" {
+		return placement.Balance(v, nil)
+	}
+	return placement.Balance(v, []string{r.App})
+}
+
+// bare is a request without what is of one asking only.
+func bare(req api.PreviewRequest) *api.PreviewRequest {
+	out := api.PreviewRequest{}
+	if r := req.Label; r != nil {
+		out.Label = &api.LabelRequest{Node: r.Node, Set: r.Set, Remove: r.Remove, IfRevision: r.IfRevision}
+	}
+	if r := req.Drain; r != nil {
+		out.Drain = &api.DrainRequest{Nodes: r.Nodes, Timeout: r.Timeout, Force: r.Force, DeleteLocal: r.DeleteLocal}
+	}
+	if r := req.Evacuate; r != nil {
+		out.Evacuate = &api.EvacuateRequest{Selector: r.Selector, Timeout: r.Timeout}
+	}
+	if r := req.Move; r != nil {
+		out.Move = &api.MoveRequest{App: r.App, From: r.From, To: r.To, Force: r.Force}
+	}
+	if r := req.Apply; r != nil {
+		out.Apply = &api.ApplyRequest{Spec: r.Spec}
+	}
+	for _, r := range req.Also {
+		out.Also = append(out.Also, api.ApplyRequest{Spec: r.Spec})
+	}
+	if r := req.Uncordon; r != nil {
+		out.Uncordon = &api.NodeRequest{Node: r.Node}
+	}
+	if r := req.Policy; r != nil {
+		out.Policy = &api.PolicyRequest{Policy: r.Policy}
+	}
+	if r := req.Rebalance; r != nil {
+		out.Rebalance = &api.RebalanceRequest{App: r.App, All: r.All}
+	}
+	return &out
+}
+
+// rests names what a change replaces and what that is now: whoever hands the plan back replaces nothing else.
+func rests(v *projections.Cluster, req api.PreviewRequest) map[string]string {
+	out := map[string]string{}
+	if r := req.Label; r != nil && v.Nodes[r.Node] != nil {
+		labels := v.Nodes[r.Node].Labels
+		for _, k := range slices.Concat(sortedKeys(r.Set), r.Remove) {
+			was, has := labels[k]
+			if !has {
+				was = "(none)"
+			}
+			out["label "+k+" of "+r.Node] = was
+		}
+	}
+	for _, app := range appsOf(req) {
+		was := "not there"
+		if a := v.Apps[app.Name]; a != nil && a.SpecRev > 0 && !a.Removed {
+			was = fmt.Sprintf("at revision %d", a.SpecRev)
+		}
+		out["app "+app.Name] = was
+	}
+	if req.Policy != nil {
+		out["policy"] = v.PolicyHash
+	}
+	return out
+}
+
+func appsOf(req api.PreviewRequest) (out []spec.App) {
+	if req.Apply != nil {
+		out = append(out, req.Apply.Spec)
+	}
+	for _, a := range req.Also {
+		out = append(out, a.Spec)
+	}
+	return out
+}
+
+func (s *Service) previewMove(v *projections.Cluster, req api.PreviewRequest, out *api.PreviewReply) error {
+	m := req.Move
 	d, refusal := placement.One(v, s.Seen.Loads(), s.now(v), placement.Request{App: m.App, From: m.From, To: m.To, Force: m.Force})
 	if refusal != nil {
 		return refusal
 	}
+	var plan placement.Plan
 	switch {
 	case len(d.Queued) > 0:
-		out.Held = append(out.Held, api.HeldMove{PlannedMove: planned(d), Holds: d.Queued})
+		plan.Held = append(plan.Held, placement.Held{Decision: d, Holds: d.Queued})
 	case d.To != "":
-		out.Moves = append(out.Moves, planned(d))
+		plan.Moves = append(plan.Moves, d)
 	}
+	s.fill(v, v, plan, req, out)
 	return nil
 }
 
@@ -86,9 +243,9 @@ func planned(d placement.Decision) api.PlannedMove {
 // supposed returns the state with one change made to it; v itself stays as it is.
 func supposed(v *projections.Cluster, req api.PreviewRequest) (*projections.Cluster, error) {
 	w := *v
-	w.Nodes, w.Apps, w.Evacuations = maps.Clone(v.Nodes), maps.Clone(v.Apps), maps.Clone(v.Evacuations)
+	w.Nodes, w.Apps, w.Evacuations, w.Rebalances = maps.Clone(v.Nodes), maps.Clone(v.Apps), maps.Clone(v.Evacuations), maps.Clone(v.Rebalances)
 	// What the change would store comes after everything that is stored: it is the newest cause.
-	next := projections.Cause{ID: "preview", Seq: v.Seq + 1}
+	next := projections.Cause{ID: previewOrder, Seq: v.Seq + 1}
 	node := func(id string) (*projections.Node, error) {
 		n := v.Nodes[id]
 		if n == nil {
@@ -114,14 +271,14 @@ func supposed(v *projections.Cluster, req api.PreviewRequest) (*projections.Clus
 			if err != nil {
 				return nil, err
 			}
-			n.Cordoned, n.Drain = true, &projections.Drain{Order: "preview", Node: id, State: api.OrderOpen, Started: next, DeleteLocal: req.Drain.DeleteLocal}
+			n.Cordoned, n.Drain = true, &projections.Drain{Order: previewOrder, Node: id, State: api.OrderOpen, Started: next, DeleteLocal: req.Drain.DeleteLocal}
 		}
 	case req.Evacuate != nil:
 		sel, err := spec.ParseSelector(req.Evacuate.Selector)
 		if err != nil {
 			return nil, &api.Error{Code: api.CodeInvalid, Field: "selector", Detail: "evacuate: " + err.Error()}
 		}
-		w.Evacuations["preview"] = &projections.Evacuation{Order: "preview", Selector: sel, Text: req.Evacuate.Selector, State: api.OrderOpen, Started: next}
+		w.Evacuations[previewOrder] = &projections.Evacuation{Order: previewOrder, Selector: sel, Text: req.Evacuate.Selector, State: api.OrderOpen, Started: next}
 	case req.Uncordon != nil:
 		n, err := node(req.Uncordon.Node)
 		if err != nil {
@@ -134,11 +291,31 @@ func supposed(v *projections.Cluster, req api.PreviewRequest) (*projections.Clus
 		}
 		w.Policy = req.Policy.Policy.WithDefaults()
 	case req.Apply != nil:
-		if err := suppose(&w, req.Apply.Spec, next); err != nil {
+		for _, app := range appsOf(req) {
+			if err := suppose(&w, app, next); err != nil {
+				return nil, err
+			}
+		}
+	case req.Rebalance != nil:
+		if err := rebalanceable(v, req.Rebalance); err != nil {
 			return nil, err
 		}
+		p := rebalanced(v, req.Rebalance)
+		w.Rebalances[previewOrder] = &projections.Rebalance{Started: next, Completed: len(p.Moves) == 0, Admitted: map[string]string{},
+			RebalanceTriggered: events.RebalanceTriggered{Order: previewOrder, Reason: events.ReasonManual, Trigger: events.TriggerManual, Moves: p.Moves}}
 	}
 	return &w, nil
+}
+
+// rebalanceable refuses what the rebalancer would.
+func rebalanceable(v *projections.Cluster, r *api.RebalanceRequest) error {
+	switch a := v.Apps[r.App]; {
+	case r.All == (r.App != ""):
+		return &api.Error{Code: api.CodeInvalid, Field: "app", Detail: "rebalance: give an app, or --all"}
+	case !r.All && (a == nil || !a.Exists() || a.Removed):
+		return api.Refuse(api.CodeNotFound, "rebalance %s: no such app", r.App)
+	}
+	return nil
 }
 
 // suppose declares an app in w, as a fold of what apply would store does.
