@@ -107,7 +107,7 @@ func (p *planner) targetOf(a *projections.App, in *projections.Instance) (best *
 	if pr := a.Proposals[in.ID]; best != nil && pr != nil && pr.From == in.Node && pr.To != best.node.ID {
 		for _, x := range field.nodes {
 			if x.node.ID == pr.To && len(x.refused) == 0 && (!x.hot || best.hot) {
-				best = &candidate{x.node, x.score, x.hot}
+				best = &x.candidate
 			}
 		}
 	}

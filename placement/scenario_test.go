@@ -24,12 +24,12 @@ var update = flag.Bool("update", false, "write the scenarios' results; commit th
 
 // TestScenarios plays testdata/*.txt. A block is commands, a line of four dashes, and what the last command prints:
 //
-//	node n1 role=a zone=b cpu=4 mem=8Gi   a node joins, with labels and capacity; vip=eth0,eth1: carries addresses there
+//	node n1 role=a zone=b cpu=4 mem=8Gi   a node joins, with labels and capacity; again: a new incarnation; machine=other: of another machine; vip=eth0,eth1: carries addresses there
 //	label n1 role=c                       its labels become exactly these
 //	cordon n1 · uncordon n1 · drain n1 · suspect n1 · lost n1
 //	evacuate zone=a
 //	load n1 0.9
-//	app NAME singleton|replicas=N key=value…   applied; keys: require prefer on_nodes away cpu mem port vip on_invalid on_isolation
+//	app NAME singleton|replicas=N key=value…   applied; keys: require prefer on_nodes away cpu mem port vip on_invalid on_isolation sqlite
 //	                                           (commas separate several), generation=roll changes the process
 //	remove NAME · restart NAME
 //	run NAME-0 n1                         placed there, running
@@ -144,11 +144,15 @@ func (s *scene) do(f []string) error {
 				labels[k] = val
 			}
 		}
-		inc := f[1] + "/1"
+		inc, machine := f[1]+"/1", "m-"+f[1]
+		if other, is := labels["machine"]; is {
+			machine = other
+			delete(labels, "machine")
+		}
 		if n := s.v.Nodes[f[1]]; n != nil {
 			inc += "+"
 		}
-		s.add(node(1), &events.NodeJoined{Node: f[1], Inc: inc, Machine: "m-" + f[1], Facts: facts})
+		s.add(node(1), &events.NodeJoined{Node: f[1], Inc: inc, Machine: machine, Facts: facts})
 		if len(labels) > 0 {
 			s.add(node(1), &events.NodeLabelsUpdated{Node: f[1], After: labels})
 		}
@@ -327,6 +331,8 @@ func (s *scene) app(name, mode string, keys []string) error {
 			a.OnInvalid = val
 		case "on_isolation":
 			a.OnIsolation = val
+		case "sqlite":
+			a.SQLite = val
 		case "generation":
 			e.Generation++
 		default:

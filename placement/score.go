@@ -29,8 +29,12 @@ func score(u *usage, loads map[string]api.Load, a *projections.App, n *projectio
 	return s - int64(scoreLoad*max(l.CPU, l.Memory))
 }
 
-// better orders candidates: higher score first, then by node id so that equal ones are always taken in the same order.
+// better orders candidates: complete data first, then those that are not too busy, then higher scores, and by node id so that equal
+// ones are always taken in the same order.
 func better(x, y candidate) int {
+	if x.complete != y.complete { // elsewhere writes may be missing that nobody shipped
+		return bit(y.complete) - bit(x.complete)
+	}
 	if x.hot != y.hot { // too busy by the policy: only where there is nothing else
 		return bit(x.hot) - bit(y.hot)
 	}
@@ -44,6 +48,22 @@ type candidate struct {
 	node  *projections.Node
 	score int64
 	hot   bool // its load is above the policy's threshold
+	// complete says that its disk has all that was written, though nobody leads the app.
+	complete bool
+}
+
+// complete says whether a node has all of the app's data without asking anybody: its machine led the newest epoch that anything can
+// have been written under, and that is over.
+func complete(a *projections.App, n *projections.Node) bool {
+	if !a.Spec.Replicated() || a.Leader == nil || !a.Leader.Ended {
+		return false
+	}
+	for _, t := range a.Terms {
+		if t.Activated {
+			return t.Node == n.ID && t.Machine != "" && t.Machine == n.Machine
+		}
+	}
+	return false
 }
 
 func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -43,7 +43,7 @@ func (p *planner) judge(d demands, n *projections.Node) surveyed {
 	points := score(p.u, p.loads, d.app, n)
 	points -= scoreFailed * int64(min(d.app.FailedLately(n.ID, p.now), 10)) // rested, and tried only after those that never failed
 	l, most := p.loads[n.ID], p.v.Policy.Migration.LoadThreshold
-	return surveyed{candidate: candidate{n, points, most > 0 && max(l.CPU, l.Memory) > most}}
+	return surveyed{candidate: candidate{n, points, most > 0 && max(l.CPU, l.Memory) > most, complete(d.app, n)}}
 }
 
 // taken judges anew what an instance of the app that was sent to the node changes: that node, and those of its host.
@@ -66,7 +66,8 @@ func (s *survey) result() (best *candidate, refused []events.Rejection, later ti
 		case len(x.refused) > 0:
 			later = earliest(later, x.until)
 		case best == nil || better(x.candidate, *best) < 0:
-			best = &candidate{x.node, x.score, x.hot}
+			c := x.candidate
+			best = &c
 		}
 	}
 	refused = slices.Grow(refused, count)

@@ -52,6 +52,9 @@ func (c *Cluster) applyMigration(a *App, e *events.Event) {
 	case *events.LeadershipGranted:
 		a.Epoch = max(a.Epoch, d.Epoch)
 		a.begin(d, e.Stored)
+		if n := c.Nodes[d.Node]; n != nil && n.Inc == d.Inc {
+			a.Terms[0].Machine = n.Machine
+		}
 		if m := a.Open[d.Migration]; m != nil {
 			back := ""
 			if d.Undo {

@@ -165,6 +165,7 @@ type Term struct {
 	Epoch     uint64
 	Node      string
 	Inc       string
+	Machine   string          // of Inc, where the fold has its node
 	From      events.Position // of the data it began with, where that was stated
 	Final     events.Position // of the data it ended with, where its leader said so
 	Checksum  string          // at Final
