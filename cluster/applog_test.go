@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -18,6 +19,8 @@ import (
 
 	"github.com/go-cluster/go-cluster/projections"
 )
+
+var bankSeeds = flag.Uint64("bank-seeds", 3, "how many histories of a moving log are lived through")
 
 // ledger is a state: every entry there ever was, in order.
 type ledger struct{ Entries []string }
@@ -37,34 +40,32 @@ func (s *ledger) at(i int) string {
 	return s.Entries[i]
 }
 
+// branch is a node's program.
+type branch struct {
+	log   *Log
+	state *ledger
+	cable *cable
+	stop  func()
+}
+
 // bank is a ledger on three nodes, and who uses it.
 type bank struct {
 	w      *world
 	nodes  []string
-	logs   map[string]*Log
-	states map[string]*ledger
-	cables map[string]*cable
 	client *Platform
 
-	clock atomic.Int64 // orders calls and returns
-	mu    sync.Mutex
-	acked []string
-	asked map[string]bool // every entry that somebody tried to write
-	calls []porcupine.Operation
+	clock    atomic.Int64 // orders calls and returns
+	mu       sync.Mutex
+	branches map[string]branch
+	acked    []string
+	asked    map[string]bool // every entry that somebody tried to write
+	calls    []porcupine.Operation
 }
 
 func newBank(w *world) *bank {
-	b := &bank{w: w, nodes: []string{"node-1", "node-2", "node-3"}, logs: map[string]*Log{}, states: map[string]*ledger{}, cables: map[string]*cable{}, asked: map[string]bool{}}
+	b := &bank{w: w, nodes: []string{"node-1", "node-2", "node-3"}, branches: map[string]branch{}, asked: map[string]bool{}}
 	for _, node := range b.nodes {
-		p := w.platform(node, LeaseTTL(6*time.Second))
-		b.cables[node] = w.attach(p)
-		a := App("bank", Singleton())
-		b.states[node] = &ledger{}
-		b.logs[node] = a.Log(b.states[node], SnapshotEvery(40))
-		if err := p.Register(a); err != nil {
-			w.Fatal(err)
-		}
-		w.run(p)
+		b.open(node)
 	}
 	b.client = w.platform("")
 	w.until("the bank is open", func(v *projections.Cluster) bool { return v.Apps["bank"] != nil })
@@ -72,10 +73,31 @@ func newBank(w *world) *bank {
 	return b
 }
 
+// open starts a node's program, which knows nothing of what an earlier one knew.
+func (b *bank) open(node string) {
+	b.w.Helper()
+	p, a := b.w.platform(node, LeaseTTL(6*time.Second)), App("bank", Singleton())
+	br := branch{state: &ledger{}, cable: b.w.attach(p)}
+	br.log = a.Log(br.state, SnapshotEvery(40))
+	if err := p.Register(a); err != nil {
+		b.w.Fatal(err)
+	}
+	br.stop = b.w.run(p)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.branches[node] = br
+}
+
+func (b *bank) at(node string) branch {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.branches[node]
+}
+
 // active is the node whose gate is open.
 func (b *bank) active() string {
 	for _, n := range b.nodes {
-		if b.logs[n].app.Fence(b.w.ctx) == nil {
+		if b.at(n).log.app.Fence(b.w.ctx) == nil {
 			return n
 		}
 	}
@@ -96,21 +118,16 @@ func (b *bank) use(ctx context.Context, client int) {
 		got, known := "", false
 		began := b.clock.Add(1)
 		for ctx.Err() == nil && !known {
-			l, s := b.logs[b.nodes[r.IntN(3)]], (*ledger)(nil)
-			for node := range b.logs {
-				if b.logs[node] == l {
-					s = b.states[node]
-				}
-			}
+			br := b.at(b.nodes[r.IntN(3)])
 			try, cancel := context.WithTimeout(b.w.ctx, 2*time.Second)
 			var err error
 			if c.write {
 				b.mu.Lock()
 				b.asked[c.entry] = true
 				b.mu.Unlock()
-				_, err = l.Append(try, []byte(c.entry))
+				_, err = br.log.Append(try, []byte(c.entry))
 			} else {
-				err = l.View(try, func() { got = s.newest() })
+				err = br.log.View(try, func() { got = br.state.newest() })
 			}
 			cancel()
 			if err == nil {
@@ -162,7 +179,7 @@ func (b *bank) judge() {
 	node := ""
 	w.idle("the bank serves", func() bool { node = b.active(); return node != "" })
 	var all []string
-	if err := b.logs[node].View(w.ctx, func() { all = slices.Clone(b.states[node].Entries) }); err != nil {
+	if err := b.at(node).log.View(w.ctx, func() { all = slices.Clone(b.at(node).state.Entries) }); err != nil {
 		w.Fatal(err)
 	}
 	at := map[string]int{}
@@ -193,12 +210,12 @@ func (b *bank) judge() {
 		w.Errorf("of %d acknowledged entries %d are lost", len(b.acked), lost)
 	}
 	for _, n := range b.nodes { // standbys are close behind
-		if n == node || b.logs[n].end == nil {
+		if n == node || b.at(n).log.end == nil {
 			continue
 		}
-		if err := b.logs[n].end.CatchUp(w.ctx); err != nil {
+		if err := b.at(n).log.end.CatchUp(w.ctx); err != nil {
 			w.Errorf("%s: %v", n, err)
-		} else if got := b.states[n].Entries; !slices.Equal(got, all) {
+		} else if got := b.at(n).state.Entries; !slices.Equal(got, all) {
 			w.Errorf("%s has %d entries, the active %d", n, len(got), len(all))
 		}
 	}
@@ -214,39 +231,56 @@ func (b *bank) judge() {
 // A singleton's log moves under write load, planned and unplanned: nothing that was acknowledged is lost, nothing is there twice, and
 // what clients saw could have been one machine's.
 func TestLogMovesUnderLoad(t *testing.T) {
-	inBubble(t, func(w *world) {
-		b := newBank(w)
-		ctx, stop := context.WithCancel(w.ctx)
-		var clients sync.WaitGroup
-		for i := range 4 {
-			clients.Go(func() { b.use(ctx, i) })
+	for seed := range *bankSeeds {
+		t.Run(fmt.Sprintf("seed %d", seed), func(t *testing.T) {
+			inBubble(t, func(w *world) {
+				b := newBank(w)
+				ctx, stop := context.WithCancel(w.ctx)
+				var clients sync.WaitGroup
+				for i := range 4 {
+					clients.Go(func() { b.use(ctx, i) })
+				}
+				r := rand.New(rand.NewPCG(seed, 2))
+				for range 12 {
+					<-time.After(time.Duration(200+r.IntN(2000)) * time.Millisecond)
+					b.happens(r)
+				}
+				stop()
+				clients.Wait()
+				b.judge()
+			})
+		})
+	}
+}
+
+// happens moves the bank, cuts its active off, or has a program begin anew, and returns when that is over.
+func (b *bank) happens(r *rand.Rand) {
+	w := b.w
+	w.Helper()
+	at := ""
+	w.idle("the bank serves", func() bool { at = b.active(); return at != "" })
+	switch r.IntN(5) {
+	case 0: // cut off, and back
+		b.at(at).cable.set(true)
+		w.idle("another serves", func() bool { n := b.active(); return n != "" && n != at })
+		b.at(at).cable.set(false)
+		w.until("it is back", func(v *projections.Cluster) bool {
+			n := v.Nodes[at]
+			return n.Status == projections.StatusReady && n.Joined.Seq > n.Suspected.Seq
+		})
+	case 1: // a program ends in order and begins anew
+		node := b.nodes[r.IntN(3)]
+		b.at(node).stop()
+		b.open(node)
+	default:
+		to := b.nodes[(slices.Index(b.nodes, at)+1+r.IntN(2))%3]
+		if err := b.client.MoveApp(w.ctx, MoveRequest{App: "bank", ToNode: to}); err != nil {
+			w.Fatalf("move from %s to %s: %v\n%s", at, to, err, w.state())
 		}
-		r := rand.New(rand.NewPCG(1, 2))
-		for round := range 12 {
-			<-time.After(time.Duration(200+r.IntN(2000)) * time.Millisecond)
-			at := b.active()
-			if round%3 == 2 { // cut off, and back
-				b.cables[at].set(true)
-				w.idle("another serves", func() bool { n := b.active(); return n != "" && n != at })
-				b.cables[at].set(false)
-				w.until("it is back", func(v *projections.Cluster) bool {
-					n := v.Nodes[at]
-					return n.Status == projections.StatusReady && n.Joined.Seq > n.Suspected.Seq
-				})
-				continue
-			}
-			to := b.nodes[(slices.Index(b.nodes, at)+1+r.IntN(2))%3]
-			if err := b.client.MoveApp(w.ctx, MoveRequest{App: "bank", ToNode: to}); err != nil {
-				t.Fatalf("move from %s to %s: %v\n%s", at, to, err, w.state())
-			}
-			if got := b.active(); got != to {
-				t.Errorf("moved to %s, active is %q", to, got)
-			}
+		if got := b.active(); got != to {
+			w.Errorf("moved to %s, active is %q", to, got)
 		}
-		stop()
-		clients.Wait()
-		b.judge()
-	})
+	}
 }
 
 // Without a mode, with another, twice, or without a state: the program is told before it is a node.

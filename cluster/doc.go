@@ -30,6 +30,11 @@
 // granted, and at the deadline of the node's lease, which is counted on CLOCK_BOOTTIME: a program that was stopped, or a machine that
 // was suspended, finds it gone when it wakes up. A goroutine that never asks is not stopped by anybody.
 //
+// # Data
+//
+// Application.Log gives a singleton a write-ahead log that its state is made of. What Append has acknowledged is in the state of every later
+// active, whether the one before stepped down, was cut off or is gone; an old active that wakes up stores nothing. No clock is involved.
+//
 // # Hooks of a move
 //
 // OnMigrationStart is asked on the old node before anything is done and may refuse; OnMigrationComplete is told on the new one when all
