@@ -173,7 +173,9 @@ func (a *author) asked(at time.Duration, n int) {
 	case n < 66:
 		a.add(at, "cancel %s", app)
 	case n < 68:
-		a.add(at, "policy %s", one(a, "auto_rebalance.enabled=true", "auto_rebalance.enabled=false", "migration.max_concurrent=1", "migration.max_concurrent=8"))
+		a.add(at, "policy %s", one(a, "auto_rebalance.enabled=true", "auto_rebalance.enabled=false",
+			"auto_rebalance.enabled=true auto_rebalance.threshold=0.2", "auto_rebalance.enabled=true auto_rebalance.interval=5s auto_rebalance.threshold=0.1",
+			"auto_rebalance.enabled=true auto_rebalance.interval=10s auto_rebalance.cooldown_period=20s auto_rebalance.max_concurrent=1", "migration.max_concurrent=1", "migration.max_concurrent=8"))
 	default:
 		a.add(at, "freeze")
 		a.add(at+longer, "unfreeze")
