@@ -116,13 +116,14 @@ func labelPlane(t *testing.T, cluster string, plan api.PreviewReply) *plane {
 
 func TestLabelSaysWhatItChanges(t *testing.T) {
 	p := labelPlane(t, "label", api.PreviewReply{Moves: []api.PlannedMove{{App: "convex", Instance: "convex-0", From: "node-2", To: "node-3",
-		Why: "label role=storage missing (has role=compute)"}}})
+		Why: "label role=storage missing (has role=compute)", Wave: 1}}, Waves: 1, Gap: 1, Bound: api.Bound{MinMoves: 0}})
 	want := "gone not set\nlabel new: 1 (new)\nlabel old: \"\" → removed\nlabel role: storage → compute\nlabel zone: a unchanged\n"
 	p.cli("node", "label", "node-2", "role=compute", "new=1", "old-", "zone=a", "gone-").want(t, exitDone,
 		want+"convex-0 will move node-2 → node-3: label role=storage missing (has role=compute)\n")
 	p.cli("node", "label", "node-2", "role=compute", "--if-revision", "3").want(t, exitConflict, "", "error: node node-2 is at revision 4")
 	p.cli("node", "label", "node-2", "role=compute", "--dry-run", "--detailed-exitcode").want(t, exitChanges,
-		"label role: storage → compute\nINSTANCE  MOVE             REASON  WHY\nconvex-0  node-2 → node-3  -       label role=storage missing (has role=compute)\n")
+		"label role: storage → compute\nINSTANCE  MOVE             REASON  WAVE  WHY\nconvex-0  node-2 → node-3  -       1     label role=storage missing (has role=compute)\n"+
+			"1 move in 1 wave: at least 0 needed, gap 100%\nimbalance 0% → 0%\n")
 	o := p.cli("node", "label", "node-2", "role=compute", "-o", "json")
 	if res := decode[labelResult](t, o.out); res.Seq != 2 || len(res.Moves) != 1 || !strings.Contains(o.out, `"pending": []`) {
 		t.Errorf("%+v", o)

@@ -98,7 +98,11 @@ func (s *session) planTable(rep api.PreviewReply) {
 		if rep.Bound.Exact {
 			least = "no plan needs fewer"
 		}
-		fmt.Fprintf(s.out, "%s in %s: %s\n", count(all, "move"), count(rep.Waves, "wave"), least)
+		waves := ", all held"
+		if rep.Waves > 0 {
+			waves = " in " + count(rep.Waves, "wave")
+		}
+		fmt.Fprintf(s.out, "%s%s: %s\n", count(all, "move"), waves, least)
 	}
 	fmt.Fprintf(s.out, "imbalance %s → %s\n", percent(rep.Before.Imbalance), percent(rep.After.Imbalance))
 }

@@ -148,6 +148,9 @@ func (s *Service) stop(ctx context.Context, r *transport.Request) (any, error) {
 
 // show says how even the cluster is and what is done about it.
 func (s *Service) show(ctx context.Context, r *transport.Request) (any, error) {
+	if _, err := transport.Decode[api.ListRequest](r); err != nil {
+		return nil, err
+	}
 	out := api.RebalanceStatus{Open: []api.RebalanceView{}}
 	return &out, s.Question(ctx, r, func(v *projections.Cluster) error {
 		now, sure := s.Seen.Now()
