@@ -116,7 +116,7 @@ func await(tb testing.TB, b *services.Base, what string, is func(v *projections.
 // call sends a command.
 func call[Rep, Req any](s *server, e api.Endpoint, req Req) Rep {
 	s.tb.Helper()
-	rep, err := transport.Call[Req, Rep](s.tb.Context(), s.nc, s.subjects, e, req)
+	rep, err := transport.Call[Req, Rep](context.WithoutCancel(s.tb.Context()), s.nc, s.subjects, e, req)
 	if err != nil {
 		s.tb.Fatal(err)
 	}

@@ -153,12 +153,24 @@ func decodeOnce(b []byte, r Row, known bool) (w wire[jsontext.Value], data any) 
 	if !known {
 		return w, nil
 	}
+	if q, ok := quick(b); ok {
+		data := r.make()
+		if err := json.Unmarshal(q.Data, data); err != nil {
+			return w, nil
+		}
+		return envelope(q), data
+	}
 	once := wire[payload]{Data: payload{into: r.make()}}
 	if err := json.Unmarshal(b, &once); err != nil || !once.Data.read {
 		return w, nil
 	}
-	return wire[jsontext.Value]{ID: once.ID, TS: once.TS, Category: once.Category, Action: once.Action, App: once.App, Node: once.Node, V: once.V,
-		Rev: once.Rev, Actor: once.Actor, Cause: once.Cause, Correlation: once.Correlation, Prev: once.Prev, Stream: once.Stream}, once.Data.into
+	return envelope(once), once.Data.into
+}
+
+// envelope returns all but the data.
+func envelope[Data any](w wire[Data]) wire[jsontext.Value] {
+	return wire[jsontext.Value]{ID: w.ID, TS: w.TS, Category: w.Category, Action: w.Action, App: w.App, Node: w.Node, V: w.V, Rev: w.Rev,
+		Actor: w.Actor, Cause: w.Cause, Correlation: w.Correlation, Prev: w.Prev, Stream: w.Stream}
 }
 
 // CheckJSON refuses what a decoder must not be bothered with: too large or too deeply nested input. Syntax, duplicate names and
