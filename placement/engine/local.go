@@ -401,7 +401,7 @@ func excess(s *model.Spread, counts []int32, from, to int32) (sum, here int32) {
 
 func (d *domains) Delta(item, from, to int) (sum int64, ok bool) {
 	g := d.p.Items[item].Group
-	if d.lies[g] == nil {
+	if d.lies[g] == nil || d.l.units[item] == none { // what only holds room counts nowhere
 		return 0, true
 	}
 	a := &d.l.pl.p.Apps[d.app[g]]
@@ -431,7 +431,7 @@ func (d *domains) Delta(item, from, to int) (sum int64, ok bool) {
 
 func (d *domains) Move(item, from, to int) {
 	g := d.p.Items[item].Group
-	if d.lies[g] == nil {
+	if d.lies[g] == nil || d.l.units[item] == none {
 		return
 	}
 	a := &d.l.pl.p.Apps[d.app[g]]
