@@ -421,7 +421,7 @@ func (d *domains) Delta(item, from, to int) (sum int64, ok bool) {
 		}
 		before, _ := excess(s, d.lies[g][r], none, none)
 		after, here := excess(s, d.lies[g][r], was, is)
-		if here > 0 {
+		if here > 0 || after > before { // nor does what leaves a domain make the others too full
 			return 0, false
 		}
 		sum += int64(after-before) * d.l.price.harm
