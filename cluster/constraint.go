@@ -79,6 +79,20 @@ func WithApp(app string) Constraint {
 	})
 }
 
+// SpreadOver keeps at most maxSkew more instances on nodes with one value of a label than on nodes with another.
+func SpreadOver(label string, maxSkew int) Constraint {
+	return constraint(func(s *spec.App) error {
+		if err := spec.ValidateLabelKey(label); err != nil {
+			return fmt.Errorf("SpreadOver: %w", err)
+		}
+		if maxSkew < 1 {
+			return fmt.Errorf("SpreadOver(%q, %d): want a skew of at least 1", label, maxSkew)
+		}
+		s.SpreadOver = append(slices.Clip(s.SpreadOver), spec.SpreadOver{Label: label, MaxSkew: maxSkew})
+		return nil
+	})
+}
+
 // AwayFromApp never shares a node with another app.
 func AwayFromApp(app string) Constraint {
 	return constraint(func(s *spec.App) error {

@@ -57,8 +57,22 @@ func One(v *projections.Cluster, loads map[string]api.Load, now time.Time, r Req
 			return Decision{}, api.Refuse(api.CodeRefused, "move %s: moves are frozen (%s: %s); --force overrides", r.App, source, v.Frozen[source])
 		}
 	}
+	from := v.Nodes[in.Node]
+	unit := p.unit(a, from)
 	if r.To == "" {
 		best, refused, _ := p.target(a, in.Node)
+		if len(unit) > 1 && (best == nil || p.leads(a, unit)) {
+			moves, refused, _, busy := p.together(unit, from, "", m)
+			if busy {
+				return Decision{}, inTransit(r.App, unit)
+			}
+			if len(moves) == 0 {
+				e := api.Refuse(api.CodeRefused, "move %s from %s: no other node can take it and what goes with it (%s)", r.App, in.Node, names(unit))
+				e.Rejections = refused
+				return Decision{}, e
+			}
+			return p.guardedTogether(moves, in.ID)
+		}
 		if best == nil {
 			e := api.Refuse(api.CodeRefused, "move %s from %s: no other node can take it", r.App, in.Node)
 			e.Rejections = refused
@@ -68,13 +82,28 @@ func One(v *projections.Cluster, loads map[string]api.Load, now time.Time, r Req
 		return p.guarded(a, Decision{Move: m, Score: best.score, Refused: refused})
 	}
 	n := v.Nodes[r.To]
-	if refused := p.demands(a).reject(v, p.u, n); len(refused) > 0 {
+	refused := p.demands(a).leaving(in.Node).reject(v, p.u, n)
+	if len(unit) > 1 && (p.leads(a, unit) || onlyWith(refused)) {
+		moves, no, _, busy := p.together(unit, from, n.ID, m)
+		switch {
+		case busy:
+			return Decision{}, inTransit(r.App, unit)
+		case len(moves) > 0:
+			return p.guardedTogether(moves, in.ID)
+		}
+		refused = no
+	}
+	if len(refused) > 0 {
 		e := api.Refuse(api.CodeRefused, "move %s: %s refused: %s", r.App, n.ID, details(refused))
 		e.Rejections = refused
 		return Decision{}, e
 	}
 	m.To, m.ToInc = n.ID, n.Inc
 	return p.guarded(a, Decision{Move: m, Score: score(p.u, loads, a, n)})
+}
+
+func inTransit(app string, unit []*projections.Instance) *api.Error {
+	return api.Refuse(api.CodeRefused, "move %s: something that goes with it is on its way, or refuses to go (%s)", app, names(unit))
 }
 
 // guarded judges a move that somebody asks for by the guardrails: what holds it refuses it, and is passed over when it is forced.
@@ -114,7 +143,7 @@ func (p *planner) queued(apps []*projections.App) {
 		a := p.v.Apps[m.App]
 		in, n := a.Instances[m.Instance], p.v.Nodes[m.To]
 		if a.Removed || a.SpecRev != m.SpecRev || in == nil || in.Node != m.From || in.Inc != m.FromInc || n == nil || n.Inc != m.ToInc || p.busy(a, m.Instance) ||
-			len(p.demands(a).reject(p.v, p.u, n)) > 0 {
+			len(p.demands(a).leaving(m.From).reject(p.v, p.u, n)) > 0 {
 			continue // it is dropped: nothing plans it any more
 		}
 		p.decide(a, m.Move, score(p.u, p.loads, a, n), nil)

@@ -130,8 +130,8 @@ func live(v *projections.Cluster, now time.Time) *snapshot.State {
 	return s
 }
 
-// movable names the apps that a rebalance may move: neither removed nor spread over all nodes nor on the move already, and not bound
-// to a port of a host that several nodes share.
+// movable names the apps that a rebalance may move: neither removed nor spread over all nodes nor on the move already, not bound to
+// others that have to go with them, and not to a port of a host that several nodes share.
 func movable(v *projections.Cluster, r engine.Request) (out []string) {
 	hosts := map[string]int{}
 	for _, n := range v.Nodes {
@@ -143,10 +143,12 @@ func movable(v *projections.Cluster, r engine.Request) (out []string) {
 	for host, nodes := range hosts {
 		shared = shared || host != "" && nodes > 1
 	}
+	follow := followers(v)
 	for _, a := range v.SortedApps() {
 		fixed := slices.ContainsFunc(ports(a), func(p int) bool { return p != 0 })
 		switch {
 		case a.Removed || a.Spec.Mode == spec.Spread || len(a.Open) > 0 || shared && fixed:
+		case len(a.Spec.WithApp) > 0 || len(follow[a.Name]) > 0:
 		case len(r.Apps) > 0 && !slices.Contains(r.Apps, a.Name):
 		case !r.Rebalance && slices.Contains(v.Policy.AutoRebalance.ExcludeApps, a.Name):
 		default:

@@ -18,6 +18,16 @@ type demands struct {
 	app       *projections.App
 	selectors []selector
 	ports     []string // fixed ones, in order
+	from      string   // node that the instance would leave, "" for a further instance
+	together  []string // apps that would go there with it: of those, with_app asks nothing
+
+	takes []map[string]bool // by spread rule: see takers
+}
+
+// leaving is what an instance that leaves a node asks of another.
+func (d demands) leaving(node string) demands {
+	d.from = node
+	return d
 }
 
 type selector struct {
@@ -27,7 +37,7 @@ type selector struct {
 }
 
 func demandsOf(a *projections.App) demands {
-	d := demands{app: a}
+	d := demands{app: a, takes: make([]map[string]bool, len(a.Spec.SpreadOver))}
 	for _, text := range a.Spec.Require {
 		sel, err := spec.ParseSelector(text)
 		d.selectors = append(d.selectors, selector{text, sel, err})
@@ -66,6 +76,11 @@ func (d demands) rules(n *projections.Node) []events.Rejection {
 	}
 	if only := d.app.Spec.OnNodes; len(only) > 0 && !slices.Contains(only, n.ID) {
 		no(events.RuleOnNodes, "not one of the nodes allowed (%s)", someOf(only))
+	}
+	for _, so := range d.app.Spec.SpreadOver {
+		if _, has := n.Labels[so.Label]; !has {
+			no(events.RuleSpread, "no label %s to spread over", so.Label)
+		}
 	}
 	if v := d.app.Spec.VIP; v != nil {
 		if why := n.Facts.CannotCarry(v.Interface); why != "" {
@@ -170,6 +185,8 @@ func (d demands) reject(v *projections.Cluster, u *usage, n *projections.Node) [
 	}
 	out = append(out, namesakes(v, a, n)...)
 	out = append(out, neighbours(v, u, a, n)...)
+	out = append(out, d.alone(v, u, n)...)
+	out = append(out, d.uneven(v, u, n, d.from)...)
 	if need, free := a.Spec.Resources.CPU, n.Facts.CPU-u.cpu[n.ID]; need > 0 && need > free {
 		no(events.RuleCPU, "needs cpu %s, %s of %s free", need, max(free, 0), n.Facts.CPU)
 	}

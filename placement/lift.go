@@ -147,6 +147,16 @@ func (p *planner) lifts(d demands, n *projections.Node, dropRules bool) (out []c
 	if needs[events.RuleAwayFrom] {
 		out = append(out, p.awayLifts(d.app, n)...)
 	}
+	if needs[events.RuleWith] {
+		add(change{events.RuleWith, "drop with_app of " + name, "", priceSpec, func(x *alteration) {
+			x.app(name, func(a *projections.App) { a.Spec.WithApp = nil })
+		}})
+	}
+	if needs[events.RuleSpread] {
+		add(change{events.RuleSpread, "drop spread_over of " + name, "", priceSpec, func(x *alteration) {
+			x.app(name, func(a *projections.App) { a.Spec.SpreadOver = nil })
+		}})
+	}
 	if need, free := d.app.Spec.Resources.CPU, n.Facts.CPU-p.u.cpu[node]; needs[events.RuleCPU] {
 		add(change{events.RuleCPU, fmt.Sprintf("give %s cpu %s more", node, need-free), "", priceGone, func(x *alteration) {
 			x.node(node, func(n *projections.Node) { n.Facts.CPU += need - free })

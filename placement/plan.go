@@ -31,6 +31,7 @@ type Decision struct {
 	Score   int64              // of the target
 	Refused []events.Rejection // every failing rule of every node that was not eligible
 	Queued  []events.Hold      // of a move that somebody asks for: why it has to wait for its turn
+	Along   []Decision         // of a move that somebody asks for: what goes with it
 }
 
 // Satisfied says that an app is no longer Pending.
@@ -49,6 +50,7 @@ type planner struct {
 	nodes    []*projections.Node
 	wants    map[string]demands // by app
 	g        *guard
+	follow   map[string][]string // app → apps whose with_app names it, ordered
 }
 
 // Make plans on the fold as of now, which is the cluster's time.
@@ -58,7 +60,7 @@ func Make(v *projections.Cluster, loads map[string]api.Load, now time.Time) Plan
 		return p.plan // nothing moves while it is not known who is alive
 	}
 	apps := v.SortedApps()
-	for _, a := range apps {
+	for _, a := range p.leadersFirst(apps) {
 		p.missing(a)
 	}
 	for _, a := range apps {
@@ -77,7 +79,7 @@ func Make(v *projections.Cluster, loads map[string]api.Load, now time.Time) Plan
 
 func newPlanner(v *projections.Cluster, loads map[string]api.Load, now time.Time) *planner {
 	p := &planner{v: v, u: newUsage(v, ""), loads: loads, now: now, pending: map[string]*Pending{}, placed: map[string]string{},
-		deciding: map[string]bool{}, perApp: map[string]int{}, nodes: v.SortedNodes(), wants: map[string]demands{}, g: newGuard(v)}
+		deciding: map[string]bool{}, perApp: map[string]int{}, nodes: v.SortedNodes(), wants: map[string]demands{}, g: newGuard(v), follow: followers(v)}
 	for _, a := range v.Apps {
 		p.perApp[a.Name] = len(a.Open)
 	}
@@ -127,6 +129,9 @@ func (p *planner) missing(a *projections.App) {
 	field := p.survey(a, "")
 	for i, id := range slots {
 		best, refused, later := field.result()
+		if best == nil && p.awaits(a) {
+			return // what it goes with is on its way
+		}
 		if best == nil {
 			p.pend(a, id, len(slots)-i, refused, later, false)
 			return
@@ -204,6 +209,19 @@ func (p *planner) forced(a *projections.App) {
 		case len(neighbours(p.v, p.u, a, n)) > 0 && p.yields(a, n):
 			m.Reason, m.Cause, m.Correlation = events.ReasonConstraintUpdate, a.Ruled.ID, a.Ruled.Correlation
 			m.Why = details(neighbours(p.v, p.u, a, n))
+		case len(p.demands(a).alone(p.v, p.u, n)) > 0:
+			if p.awaits(a) {
+				continue
+			}
+			broken = p.demands(a).alone(p.v, p.u, n)
+			by := p.ledBy(a)
+			m.Reason, m.Cause, m.Correlation, m.Why = events.ReasonConstraintUpdate, by.ID, by.Correlation, details(broken)
+		case p.crowded(a, n, &m):
+			if best, refused, _ := p.targetOf(a, in); best != nil && !p.vetoed(a, in.ID, m.Cause) && len(p.unit(a, n)) < 2 {
+				m.To, m.ToInc = best.node.ID, best.node.Inc
+				p.decide(a, m, best.score, refused)
+			}
+			continue // where there is no better place it serves on
 		default:
 			continue
 		}
@@ -215,7 +233,16 @@ func (p *planner) forced(a *projections.App) {
 			continue
 		}
 		best, refused, later := p.targetOf(a, in)
-		if best != nil {
+		if unit := p.unit(a, n); len(unit) > 1 && (best == nil || p.leads(a, unit)) {
+			var (
+				moves []Decision
+				busy  bool
+			)
+			moves, refused, later, busy = p.together(unit, n, "", m)
+			if p.decideTogether(moves); busy || len(moves) > 0 {
+				continue
+			}
+		} else if best != nil {
 			if len(broken) > 0 { // a person wants the node empty, too: what holds moves that only follow from rules does not hold this one
 				if p.ordered(n, &m) && p.vetoed(a, in.ID, m.Cause) {
 					continue
@@ -363,7 +390,7 @@ func (p *planner) proposals() {
 				continue
 			}
 			in, to := a.Instances[mv.Instance], p.v.Nodes[mv.To]
-			if len(p.demands(a).reject(p.v, p.u, to)) > 0 {
+			if len(p.demands(a).leaving(mv.From).reject(p.v, p.u, to)) > 0 {
 				continue // another move of the same plan has to end first
 			}
 			reason := events.ReasonRebalance
@@ -399,7 +426,7 @@ func Stale(v *projections.Cluster, mv events.Proposal) bool {
 // Blocked says whether the target of a proposal refuses it as things stand: it waits for another move to make room.
 func Blocked(v *projections.Cluster, mv events.Proposal) bool {
 	a, n := v.Apps[mv.App], v.Nodes[mv.To]
-	return a == nil || n == nil || len(demandsOf(a).reject(v, hostUsage(v, "", n), n)) > 0
+	return a == nil || n == nil || len(demandsOf(a).leaving(mv.From).reject(v, hostUsage(v, "", n), n)) > 0
 }
 
 // roll replaces instances of an older generation, at most max_parallel of the app at once. One that serves is touched only while
@@ -438,7 +465,7 @@ func (p *planner) roll(a *projections.App) {
 			best    *candidate
 			refused []events.Rejection
 		)
-		if a.Spec.Mode != spec.Spread {
+		if a.Spec.Mode != spec.Spread && len(p.unit(a, n)) < 2 { // what goes together stays together
 			best, refused, _ = p.target(a, in.Node)
 		}
 		if best != nil {
@@ -489,7 +516,7 @@ func (p *planner) newOnesFail(a *projections.App) bool {
 func (p *planner) rejectInPlace(a *projections.App, n *projections.Node) []events.Rejection {
 	p.u.remove(a, n.ID)
 	defer p.u.add(a, n.ID)
-	return p.demands(a).rejectInPlace(p.v, p.u, n)
+	return p.demands(a).leaving(n.ID).rejectInPlace(p.v, p.u, n)
 }
 
 // lock returns the open migration that stands in the way of another of the same object.
@@ -521,25 +548,35 @@ func (p *planner) decide(a *projections.App, m events.Move, points int64, refuse
 	if pr := a.Proposals[m.Instance]; pr != nil && SameMove(pr.Move, m) {
 		m.Migration, m.Approved = pr.Migration, pr.Approval.ID
 	}
-	p.deciding[m.Instance] = true
+	d := Decision{Move: m, Score: points, Refused: refused}
 	if holds, turn := p.holds(a, m); len(holds) > 0 {
-		p.plan.Held = append(p.plan.Held, Held{Decision{Move: m, Score: points, Refused: refused}, holds, turn})
-		for _, h := range holds {
-			p.plan.Wake = earliest(p.plan.Wake, h.Until)
-		}
-		if pr := a.Proposals[m.Instance]; pr != nil {
-			p.plan.Wake = earliest(p.plan.Wake, pr.Expires)
-		}
+		p.hold(a, d, holds, turn)
 		return false
 	}
-	p.g.decide(a, m)
-	p.plan.Moves = append(p.plan.Moves, Decision{Move: m, Score: points, Refused: refused})
-	p.u.admit(a, m)
-	p.perApp[a.Name]++
-	if m.To != "" {
-		p.placed[a.Name] = m.To
-	}
+	p.take(a, d)
 	return true
+}
+
+func (p *planner) hold(a *projections.App, d Decision, holds []events.Hold, turn bool) {
+	p.deciding[d.Instance] = true
+	p.plan.Held = append(p.plan.Held, Held{d, holds, turn})
+	for _, h := range holds {
+		p.plan.Wake = earliest(p.plan.Wake, h.Until)
+	}
+	if pr := a.Proposals[d.Instance]; pr != nil {
+		p.plan.Wake = earliest(p.plan.Wake, pr.Expires)
+	}
+}
+
+func (p *planner) take(a *projections.App, d Decision) {
+	p.deciding[d.Instance] = true
+	p.g.decide(a, d.Move)
+	p.plan.Moves = append(p.plan.Moves, d)
+	p.u.admit(a, d.Move)
+	p.perApp[a.Name]++
+	if d.To != "" {
+		p.placed[a.Name] = d.To
+	}
 }
 
 func (p *planner) finish(apps []*projections.App) Plan {

@@ -35,6 +35,12 @@ func drawScene(t *rapid.T) *scene {
 		if rapid.IntRange(0, 4).Draw(t, "away?") == 0 {
 			f = append(f, fmt.Sprintf("away=a%d", (i+1)%(apps+1)))
 		}
+		if i > 0 && rapid.IntRange(0, 4).Draw(t, "with?") == 0 {
+			f = append(f, fmt.Sprintf("with=a%d", rapid.IntRange(0, i-1).Draw(t, "with")))
+		}
+		if rapid.IntRange(0, 5).Draw(t, "over?") == 0 {
+			f = append(f, fmt.Sprintf("over=zone:%d", rapid.IntRange(1, 2).Draw(t, "skew")))
+		}
 		if rapid.IntRange(0, 3).Draw(t, "cpu?") == 0 {
 			f = append(f, fmt.Sprintf("cpu=%d", rapid.IntRange(1, 4).Draw(t, "cpu")))
 		}

@@ -103,11 +103,11 @@ func (r *relaxer) options() []option {
 		return r.confirmation()
 	}
 	p := newPlanner(alter(r.v, r.now).v, r.loads, r.now)
-	d := p.demands(r.app)
 	at := ""
 	if in := r.app.Instances[r.pd.Instance]; in != nil {
 		at = in.Node
 	}
+	d := p.demands(r.app).leaving(at)
 	var all, nodes []option
 	for _, n := range p.nodes {
 		if n.Status == projections.StatusLeft {

@@ -87,6 +87,8 @@ var (
 	share      = regexp.MustCompile(`^let (\S+) and (\S+) share a node$`)
 	giveCPU    = regexp.MustCompile(`^give (\S+) cpu (\S+) more$`)
 	lower      = regexp.MustCompile(`^lower replicas of (\S+) from \d+ to (\d+)$`)
+	dropWith   = regexp.MustCompile(`^drop with_app of (\S+)$`)
+	dropOver   = regexp.MustCompile(`^drop spread_over of (\S+)$`)
 	addNodes   = regexp.MustCompile(`^add (a|\d+) nodes?(?: with (\S+))?$`)
 	waitUntil  = regexp.MustCompile(`^wait until (\S+), when \S+ is tried again$`)
 )
@@ -126,6 +128,10 @@ func (s *scene) obey(t *rapid.T, what string) {
 		n, err := strconv.Atoi(m[2])
 		must(t, err)
 		change(m[1], func(a *spec.App) { a.Replicas = &n })
+	} else if m := dropWith.FindStringSubmatch(what); m != nil {
+		change(m[1], func(a *spec.App) { a.WithApp = nil })
+	} else if m := dropOver.FindStringSubmatch(what); m != nil {
+		change(m[1], func(a *spec.App) { a.SpreadOver = nil })
 	} else if m := addNodes.FindStringSubmatch(what); m != nil {
 		n, _ := strconv.Atoi(m[1])
 		for i := range max(n, 1) {
@@ -192,6 +198,42 @@ func fails(s *scene, a *projections.App, n *projections.Node) map[string]bool {
 			out[events.RuleOccupied] = true
 		} else if slices.Contains(o.Spec.AwayFromApp, a.Name) || slices.Contains(a.Spec.AwayFromApp, o.Name) {
 			out[events.RuleAwayFrom] = true
+		}
+	}
+	for _, lead := range a.Spec.WithApp {
+		if !slices.ContainsFunc(s.v.On(n.ID), func(in *projections.Instance) bool { return in.App == lead }) {
+			out[events.RuleWith] = true
+		}
+	}
+	for _, so := range a.Spec.SpreadOver {
+		value, has := n.Labels[so.Label]
+		count := map[string]int{}
+		for _, o := range s.v.Nodes {
+			v, has := o.Labels[so.Label]
+			if !has || o.Drain != nil {
+				continue
+			}
+			fits := o.Status == projections.StatusReady && !o.Cordoned
+			for _, rule := range a.Spec.Require {
+				k, want, _ := strings.Cut(rule, "=")
+				fits = fits && o.Labels[k] == want
+			}
+			if fits {
+				count[v] += 0
+			}
+			for _, in := range s.v.On(o.ID) {
+				if in.App == a.Name {
+					count[v]++
+				}
+			}
+		}
+		count[value]++
+		least := count[value]
+		for _, c := range count {
+			least = min(least, c)
+		}
+		if !has || a.Spec.Mode != spec.Spread && count[value]-least > so.MaxSkew {
+			out[events.RuleSpread] = true
 		}
 	}
 	if need := a.Spec.Resources.CPU; need > 0 && need > free {

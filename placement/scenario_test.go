@@ -26,10 +26,10 @@ var update = flag.Bool("update", false, "write the scenarios' results; commit th
 //
 //	node n1 role=a zone=b cpu=4 mem=8Gi   a node joins, with labels and capacity; again: a new incarnation; machine=other: of another machine; vip=eth0,eth1: carries addresses there
 //	label n1 role=c                       its labels become exactly these
-//	cordon n1 · uncordon n1 · drain n1 · suspect n1 · lost n1
+//	cordon n1 · uncordon n1 · drain n1 · undrain n1 · suspect n1 · lost n1
 //	evacuate zone=a
 //	load n1 0.9
-//	app NAME singleton|replicas=N key=value…   applied; keys: require prefer on_nodes away cpu mem port vip on_invalid on_isolation sqlite
+//	app NAME singleton|replicas=N key=value…   applied; keys: require prefer on_nodes away with over cpu mem port vip on_invalid on_isolation sqlite
 //	                                           (commas separate several), generation=roll changes the process
 //	remove NAME · restart NAME
 //	run NAME-0 n1                         placed there, running
@@ -168,6 +168,9 @@ func (s *scene) do(f []string) error {
 		s.add(node(1), &events.NodeUncordoned{Node: f[1]})
 	case "drain":
 		s.add(node(1), &events.DrainStarted{Node: f[1], Order: "d-" + f[1]})
+	case "undrain":
+		s.add(node(1), &events.DrainCancelled{Node: f[1]})
+		s.add(node(1), &events.NodeUncordoned{Node: f[1]})
 	case "suspect":
 		s.add(node(1), &events.NodeSuspected{Node: f[1], Inc: s.v.Nodes[f[1]].Inc})
 	case "lost":
@@ -300,6 +303,17 @@ func (s *scene) app(name, mode string, keys []string) error {
 			a.OnNodes = list
 		case "away":
 			a.AwayFromApp = list
+		case "with":
+			a.WithApp = list
+		case "over":
+			for _, so := range list {
+				label, skew, _ := strings.Cut(so, ":")
+				n, err := strconv.Atoi(skew)
+				if err != nil {
+					return err
+				}
+				a.SpreadOver = append(a.SpreadOver, spec.SpreadOver{Label: label, MaxSkew: n})
+			}
 		case "cpu":
 			if err := a.Resources.CPU.UnmarshalText([]byte(val)); err != nil {
 				return err
@@ -398,6 +412,9 @@ func (s *scene) ask(app string, keys []string) error {
 		fmt.Fprintf(&s.out, "%s is there already\n", d.Instance)
 	default:
 		fmt.Fprintf(&s.out, "move %s %s → %s\n", d.Instance, d.From, d.To)
+		for _, along := range d.Along {
+			fmt.Fprintf(&s.out, "move %s %s → %s: %s\n", along.Instance, along.From, along.To, along.Why)
+		}
 	}
 	return nil
 }

@@ -13,7 +13,8 @@ import (
 const (
 	scorePreference = 4
 	scoreInstance   = 100
-	scoreLoad       = 50 // of a fully loaded node
+	scoreLoad       = 50      // of a fully loaded node
+	scoreCompany    = 100_000 // for each app that goes with it and can be there, too
 	scoreFailed     = 1_000_000
 )
 

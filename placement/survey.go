@@ -23,7 +23,7 @@ type surveyed struct {
 }
 
 func (p *planner) survey(a *projections.App, except string) *survey {
-	s := &survey{demands: p.demands(a)}
+	s := &survey{demands: p.demands(a).leaving(except)}
 	for _, n := range p.nodes {
 		if n.Status != projections.StatusLeft && n.ID != except {
 			s.nodes = append(s.nodes, p.judge(s.demands, n))
@@ -40,16 +40,17 @@ func (p *planner) judge(d demands, n *projections.Node) surveyed {
 		return surveyed{candidate: candidate{node: n}, until: until, refused: []events.Rejection{{Node: n.ID, Code: events.RuleFailed,
 			Detail: fmt.Sprintf("failed there, tried again at %s: %s", until.UTC().Format(time.RFC3339), detail)}}}
 	}
-	points := score(p.u, p.loads, d.app, n)
+	points := score(p.u, p.loads, d.app, n) + scoreCompany*p.company(d.app, n)
 	points -= scoreFailed * int64(min(d.app.FailedLately(n.ID, p.now), 10)) // rested, and tried only after those that never failed
 	l, most := p.loads[n.ID], p.v.Policy.Migration.LoadThreshold
 	return surveyed{candidate: candidate{n, points, most > 0 && max(l.CPU, l.Memory) > most, complete(d.app, n)}}
 }
 
-// taken judges anew what an instance of the app that was sent to the node changes: that node, and those of its host.
+// taken judges anew what an instance of the app that was sent to the node changes: that node, and those of its host, and all where it
+// is to be spread over labels.
 func (s *survey) taken(p *planner, node string) {
 	for i, x := range s.nodes {
-		if x.node.ID == node || p.u.addr[x.node.ID] == p.u.addr[node] {
+		if len(s.demands.app.Spec.SpreadOver) > 0 || x.node.ID == node || p.u.addr[x.node.ID] == p.u.addr[node] {
 			s.nodes[i] = p.judge(s.demands, x.node)
 		}
 	}

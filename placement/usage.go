@@ -19,6 +19,8 @@ type usage struct {
 	mem   map[string]spec.Bytes         // node → taken
 	ports map[string]map[string]holders // host address → port
 	addr  map[string]string             // node → host address
+	heads map[string]map[string]int     // app → node → instances where all that is under way and decided takes them; see heading
+	skip  string                        // migration that is not counted
 }
 
 // holders is who has a fixed port of a host: app → instances. More than one app is a conflict that somebody else has to end.
@@ -36,7 +38,7 @@ func hostUsage(v *projections.Cluster, skip string, n *projections.Node) *usage 
 
 func countUsage(v *projections.Cluster, skip string, counted func(*projections.Node) bool) *usage {
 	u := &usage{apps: map[string]map[string]int{}, wary: map[string]map[string]int{}, count: map[string]int{}, cpu: map[string]spec.CPU{}, mem: map[string]spec.Bytes{},
-		ports: map[string]map[string]holders{}, addr: map[string]string{}}
+		ports: map[string]map[string]holders{}, addr: map[string]string{}, heads: map[string]map[string]int{}, skip: skip}
 	for id, n := range v.Nodes {
 		if counted(n) {
 			u.addr[id] = n.Facts.Address
@@ -91,7 +93,42 @@ func (u *usage) without(a *projections.App, m *projections.Migration, f func()) 
 			defer u.add(a, node)
 		}
 	}
+	was, skip := u.heads[a.Name], u.skip
+	delete(u.heads, a.Name)
+	u.skip = m.Migration
 	f()
+	if u.skip = skip; was == nil {
+		delete(u.heads, a.Name)
+	} else {
+		u.heads[a.Name] = was
+	}
+}
+
+// heading counts the instances of an app on the nodes where they will be: each once, one that moves at its target. It is asked for where
+// apps are to be together or apart over labels, of few apps.
+func (u *usage) heading(a *projections.App) map[string]int {
+	if h, ok := u.heads[a.Name]; ok {
+		return h
+	}
+	to := map[string]string{}
+	for id, in := range a.Instances {
+		to[id] = in.Node
+	}
+	for _, m := range a.SortedOpen() {
+		if m.Migration == u.skip {
+			delete(to, m.Instance)
+		} else {
+			to[m.Instance] = m.To
+		}
+	}
+	h := map[string]int{}
+	for _, node := range to {
+		if node != "" {
+			h[node]++
+		}
+	}
+	u.heads[a.Name] = h
+	return h
 }
 
 // add counts an instance of the app on a node, if that is one of those counted.
@@ -169,7 +206,14 @@ func (u *usage) taken(ports []string, node string) (port, by string) {
 
 // admit counts a decided move, so that the next decision sees it.
 func (u *usage) admit(a *projections.App, m events.Move) {
-	if m.To != "" && m.To != m.From {
-		u.add(a, m.To)
+	if m.To != m.From {
+		h := u.heading(a)
+		if m.From != "" {
+			h[m.From]--
+		}
+		if m.To != "" {
+			h[m.To]++
+			u.add(a, m.To)
+		}
 	}
 }

@@ -44,7 +44,7 @@ func WhyNot(v *projections.Cluster, loads map[string]api.Load, now time.Time, ap
 	if w.in != nil {
 		out.Instance, out.At = w.in.ID, w.in.Node
 	}
-	out.Rejections = append(out.Rejections, w.p.judge(w.p.demands(a), n).refused...)
+	out.Rejections = append(out.Rejections, w.p.judge(w.p.demands(a).leaving(out.At), n).refused...)
 	out.Holds, out.HoldsAsked = w.holds(events.TriggerAutomatic), w.holds(events.TriggerManual)
 	if len(out.Rejections) > 0 {
 		out.Relax = w.relax()
@@ -65,6 +65,13 @@ type whyNot struct {
 	n     *projections.Node
 	in    *projections.Instance // that would be there instead, nil for a further one
 	p     *planner
+}
+
+func (w *whyNot) at() string {
+	if w.in == nil {
+		return ""
+	}
+	return w.in.Node
 }
 
 // candidate is the instance that would go to the node: the one that is named, else the one that is where it is worst off.
@@ -111,7 +118,7 @@ func (w *whyNot) relax() []events.Relaxation {
 	p := newPlanner(alter(w.v, w.now).v, w.loads, w.now)
 	var options []option
 	for _, drop := range []bool{false, true} {
-		if cs, ok := p.lifts(p.demands(w.a), w.n, drop); ok && len(cs) > 0 {
+		if cs, ok := p.lifts(p.demands(w.a).leaving(w.at()), w.n, drop); ok && len(cs) > 0 {
 			options = append(options, option{w.n.ID, cs})
 		}
 	}
@@ -119,7 +126,7 @@ func (w *whyNot) relax() []events.Relaxation {
 	for _, o := range slices.CompactFunc(options, func(x, y option) bool { return x.text() == y.text() }) {
 		x := alter(w.v, w.now).with(o.changes)
 		again := newPlanner(x.v, w.loads, x.now)
-		if len(again.judge(again.demands(x.v.Apps[w.a.Name]), x.v.Nodes[w.n.ID]).refused) > 0 {
+		if len(again.judge(again.demands(x.v.Apps[w.a.Name]).leaving(w.at()), x.v.Nodes[w.n.ID]).refused) > 0 {
 			continue
 		}
 		if after := pending(x.v, x.now); slices.ContainsFunc(sortedKeys(after), func(app string) bool { return !before[app] }) {

@@ -83,7 +83,7 @@ func orderOf(e *events.Event) string {
 	case *events.EvacuationCancelled:
 		return d.Order
 	case *events.PlanAdmitted:
-		if len(d.Moves) == 1 {
+		if len(d.Moves) > 0 { // of a command: the move that was asked for, and what goes with it
 			return d.Moves[0].Migration
 		}
 	case *events.CancelRequested:

@@ -63,7 +63,6 @@ func TestEveryPart(t *testing.T) {
 		"pool: not supported by this version",
 		"sqlite: not supported by this version",
 		"standbys: not supported by this version",
-		"with_app: not supported by this version",
 	}
 	if diff := cmp.Diff(want, unsupported); diff != "" {
 		t.Error(diff)

@@ -13,13 +13,11 @@ func (a App) Unsupported() []Fault {
 		f.addf("data", "%s is %s", a.Data, notSupported)
 	}
 	for field, used := range map[string]bool{
-		"partitions":  a.Partitions != 0,
-		"standbys":    a.Standbys != 0,
-		"with_app":    len(a.WithApp) > 0,
-		"spread_over": len(a.SpreadOver) > 0,
-		"sqlite":      a.SQLite != "",
-		"pool":        a.Pool != nil,
-		"ring":        a.Ring != nil,
+		"partitions": a.Partitions != 0,
+		"standbys":   a.Standbys != 0,
+		"sqlite":     a.SQLite != "",
+		"pool":       a.Pool != nil,
+		"ring":       a.Ring != nil,
 	} {
 		if used {
 			f.addf(field, notSupported)

@@ -150,19 +150,18 @@ func TestValidateOrderAndSize(t *testing.T) {
 }
 
 func TestUnsupported(t *testing.T) {
-	a := decodeOne(t, `{name: a, mode: ring, partitions: 8, data: local, ring: {callbacks: x}, migration: {min_healthy: 1},
-		spread_over: [{label: zone, max_skew: 1}]}`)
+	a := decodeOne(t, `{name: a, mode: ring, partitions: 8, data: local, ring: {callbacks: x}, migration: {min_healthy: 1}, sqlite: x}`)
 	want := []Fault{
 		{"data", "local is not supported by this version"},
 		{"mode", "ring is not supported by this version"},
 		{"partitions", notSupported},
 		{"ring", notSupported},
-		{"spread_over", notSupported},
+		{"sqlite", notSupported},
 	}
 	if diff := cmp.Diff(want, a.Unsupported()); diff != "" {
 		t.Error(diff)
 	}
-	a = decodeOne(t, `{name: a, mode: replicas, replicas: 2, require: [x], prefer: [{node: n1}], on_nodes: [n1], away_from_app: [b],
+	a = decodeOne(t, `{name: a, mode: replicas, replicas: 2, require: [x], prefer: [{node: n1}], on_nodes: [n1], away_from_app: [b], with_app: [c], spread_over: [{label: zone, max_skew: 1}],
 		resources: {cpu: 1}, process: {command: [x], cwd: /x}, ports: {p: 1}, health: {exec: [x]}, restart: {attempts: 0}, env_file: /e,
 		migration: {drain_timeout: 1s, min_healthy_time: 1s, step_timeout: 1s, move_cost: 2, max_parallel: 2}, on_invalid: keep,
 		on_isolation: stop, labels: {a: b}, secret_env: {A: /a}, user: u, group: g, max_unavailable: 1, data: ephemeral}`)

@@ -113,6 +113,9 @@ func rulesOf(a spec.App) []string {
 	add("only on", a.OnNodes...)
 	add("with", a.WithApp...)
 	add("away from", a.AwayFromApp...)
+	for _, so := range a.SpreadOver {
+		add("spread over", fmt.Sprintf("%s (at most %d apart)", so.Label, so.MaxSkew))
+	}
 	for _, p := range a.Prefer {
 		what := p.Label
 		if what == "" {

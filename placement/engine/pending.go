@@ -53,12 +53,6 @@ func (pl *planner) explain() []snapshot.Pending {
 	return out
 }
 
-// Codes of rejections that no other planner has.
-const (
-	ruleWith   = "with_app"
-	ruleSpread = "spread_over"
-)
-
 // Reject lists every rule by which the node does not take the unit.
 func (pl *planner) Reject(u, n int32) (out []events.Rejection) {
 	p, b := pl.p, pl.b
@@ -97,7 +91,7 @@ func (pl *planner) Reject(u, n int32) (out []events.Rejection) {
 	}
 	for i, o := range a.With {
 		if o == none || !b.hasApp(o, n) {
-			no(ruleWith, "%s is not there", a.Spec.WithApp[i])
+			no(events.RuleWith, "%s is not there", a.Spec.WithApp[i])
 		}
 	}
 	for d, v := range unit.Demand {
@@ -115,9 +109,9 @@ func (pl *planner) Reject(u, n int32) (out []events.Rejection) {
 		s := &a.Spread[i]
 		switch v := s.Domain[n]; {
 		case v == none:
-			no(ruleSpread, "no label %s to spread over", s.Label)
+			no(events.RuleSpread, "no label %s to spread over", s.Label)
 		case !b.spreads(unit.App, i, n, none):
-			no(ruleSpread, "%s=%s would have more than %d instances above the least", s.Label, node.Labels[s.Label], s.Skew)
+			no(events.RuleSpread, "%s=%s would have more than %d instances above the least", s.Label, node.Labels[s.Label], s.Skew)
 		}
 	}
 	return out
@@ -236,10 +230,10 @@ func (pl *planner) altered(u int32, node string, codes []string) (*snapshot.Stat
 				s.Apps[i].AwayFromApp = slices.DeleteFunc(slices.Clone(s.Apps[i].AwayFromApp), func(x string) bool { return x == name })
 				say("let %s and %s share a node", name, other.Name)
 			}
-		case ruleWith:
+		case events.RuleWith:
 			a.WithApp = nil
 			say("drop with_app of %s", name)
-		case ruleSpread:
+		case events.RuleSpread:
 			a.SpreadOver = nil
 			say("drop spread_over of %s", name)
 		default: // a resource

@@ -192,12 +192,12 @@ func (b *board) refuses(app, n int32) string {
 	}
 	for _, o := range a.With {
 		if o == none || !b.hasApp(o, n) {
-			return ruleWith
+			return events.RuleWith
 		}
 	}
 	for i := range a.Spread {
 		if !b.spreads(app, i, n, none) {
-			return ruleSpread
+			return events.RuleSpread
 		}
 	}
 	return ""

@@ -85,6 +85,9 @@ func applied(v *projections.Cluster, want spec.App) (*events.Draft, error) {
 	if by := declaredBy(v, want.Name); len(by) > 0 {
 		return nil, api.Refuse(api.CodeDeclared, "apply %s: the programs on %s declare it: its spec is part of them; use another name", want.Name, strings.Join(by, ", "))
 	}
+	if circle := goesInCircles(v, want); circle != "" {
+		return nil, &api.Error{Code: api.CodeInvalid, Field: "with_app", Detail: fmt.Sprintf("apply %s: with_app: %s: none of them could be placed first", want.Name, circle)}
+	}
 	data := &events.AppApplied{Spec: want, SpecRev: 1, Generation: 1}
 	if a := v.Apps[want.Name]; a != nil && a.SpecRev > 0 {
 		data.SpecRev, data.Generation = a.SpecRev+1, a.Generation+1
@@ -114,6 +117,34 @@ func sharesVIP(v *projections.Cluster, want spec.App) string {
 		if errX == nil && errY == nil && x.Addr() == y.Addr() {
 			return a.Name
 		}
+	}
+	return ""
+}
+
+// goesInCircles names the apps over which an app would go with itself, "" for none.
+func goesInCircles(v *projections.Cluster, want spec.App) string {
+	var way []string
+	seen := map[string]bool{}
+	var visit func(name string, with []string) bool
+	visit = func(name string, with []string) bool {
+		way = append(way, name)
+		for _, next := range with {
+			if next == want.Name {
+				way = append(way, next)
+				return true
+			}
+			if a := v.Apps[next]; a != nil && !a.Removed && !seen[next] {
+				seen[next] = true
+				if visit(next, a.Spec.WithApp) {
+					return true
+				}
+			}
+		}
+		way = way[:len(way)-1]
+		return false
+	}
+	if visit(want.Name, want.WithApp) {
+		return strings.Join(way, " goes with ")
 	}
 	return ""
 }
@@ -200,6 +231,9 @@ func (s *Service) updatePlacement(ctx context.Context, r *transport.Request) (an
 		}
 		if no := want.Unsupported(); len(no) > 0 {
 			return nil, &api.Error{Code: api.CodeUnsupported, Field: no[0].Field, Detail: fmt.Sprintf("placement of %s: %s: %s", a.Name, no[0].Field, no[0].Detail)}
+		}
+		if circle := goesInCircles(v, want); circle != "" {
+			return nil, &api.Error{Code: api.CodeInvalid, Field: "rules", Detail: fmt.Sprintf("placement of %s: with_app: %s: none of them could be placed first", a.Name, circle)}
 		}
 		if sameJSON(a.Spec, want) {
 			return nil, nil

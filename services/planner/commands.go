@@ -82,7 +82,12 @@ func (s *Service) move(ctx context.Context, r *transport.Request) (any, error) {
 			d.Migration = proposalID(v, d.Move)
 			return &events.Draft{Aggregate: events.App(d.App), App: d.App, Data: held(d.Move, d.Queued)}, nil
 		}
-		return admission(v, []placement.Decision{d}, cause, ""), nil
+		moves := []placement.Decision{d}
+		for _, along := range d.Along {
+			along.Cause, along.Correlation = cause, cause
+			moves = append(moves, along)
+		}
+		return admission(v, moves, cause, ""), nil
 	})
 }
 

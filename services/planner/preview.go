@@ -231,6 +231,7 @@ func (s *Service) previewMove(v *projections.Cluster, req api.PreviewRequest, ou
 		plan.Held = append(plan.Held, placement.Held{Decision: d, Holds: d.Queued})
 	case d.To != "":
 		plan.Moves = append(plan.Moves, d)
+		plan.Moves = append(plan.Moves, d.Along...)
 	}
 	s.fill(v, v, plan, req, out)
 	return nil
