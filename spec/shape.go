@@ -98,10 +98,16 @@ func (s shape) element(v jsontext.Value, t reflect.Type, path string) {
 	s.value(v, t, path)
 }
 
+// neverZero are the durations of an app that have a default: 0 would silently become that.
+var neverZero = []string{"drain_timeout", "step_timeout", "stop_timeout", "timeout", "interval", "within", "backoff"}
+
 func (s shape) leaf(v jsontext.Value, t reflect.Type, path string) {
 	into := reflect.New(t)
 	err := json.Unmarshal(v, into.Interface())
 	if err == nil {
+		if d, is := into.Interface().(*Duration); is && *d == 0 && s.root == reflect.TypeFor[App]() && slices.Contains(neverZero, path[strings.LastIndexByte(path, '.')+1:]) {
+			s.faults.addf(path, "%swant more than 0, or no such key: then it is the default", describe(v))
+		}
 		return
 	}
 	if _, own := into.Interface().(encoding.TextUnmarshaler); own {

@@ -2,13 +2,18 @@ package spec
 
 import (
 	"fmt"
+	"math"
 	"math/big"
+	"regexp"
 	"strconv"
 	"strings"
 	"time"
 
 	json "github.com/go-json-experiment/json"
 )
+
+// durationForm is how a duration is written, however long it is.
+var durationForm = regexp.MustCompile(`^\+?([0-9]+(\.[0-9]*)?(ns|us|µs|ms|s|m|h))+$`)
 
 // Duration is a span of time, written as Go writes it ("30s", "5m", "1h30m"). It is never negative once validated.
 type Duration time.Duration
@@ -26,6 +31,9 @@ func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil
 // refused: it has no unit.
 func (d *Duration) UnmarshalText(b []byte) error {
 	v, err := time.ParseDuration(string(b))
+	if err != nil && durationForm.Match(b) {
+		return fmt.Errorf("duration %s: too long: want at most %s", quoteShort(string(b)), time.Duration(math.MaxInt64).Truncate(time.Hour))
+	}
 	if err != nil {
 		return fmt.Errorf("duration %s: want a number with a unit such as 30s, 5m or 1h30m", quoteShort(string(b)))
 	}

@@ -85,3 +85,23 @@ func FuzzDuration(f *testing.F) {
 		}
 	})
 }
+
+// A duration that would silently become its default is refused, and one that no clock can hold is said to be too long.
+func TestDurationsThatCannotBeMeant(t *testing.T) {
+	for text, want := range map[string]string{
+		"{name: a, mode: singleton, migration: {step_timeout: 0s}}":                                           `migration.step_timeout: "0s": want more than 0, or no such key: then it is the default`,
+		"{name: a, mode: singleton, health: {http: x, interval: 0ms}}":                                        `health.interval: "0ms": want more than 0, or no such key: then it is the default`,
+		"{name: a, mode: singleton, migration: {drain_timeout: 99999999h}}":                                   `migration.drain_timeout: duration "99999999h": too long: want at most 2562047h0m0s`,
+		"{name: a, mode: singleton, migration: {drain_timeout: 5}}":                                           `migration.drain_timeout: duration "5": want a number with a unit such as 30s, 5m or 1h30m`,
+		"{name: a, mode: singleton, process: {command: [x]}, migration: {min_healthy_time: 0s}, restart: {}}": "",
+	} {
+		_, err := DecodeApps([]byte(text))
+		got := ""
+		if err != nil {
+			got = err.Error()
+		}
+		if got != want {
+			t.Errorf("%s: got %q, want %q", text, got, want)
+		}
+	}
+}

@@ -25,7 +25,7 @@ func NextOpen(windows []TimeWindow, now time.Time) time.Time {
 		local := now.In(loc)
 		for day := -1; day <= 8; day++ {
 			on := func(plus int, t time.Time) time.Time {
-				return time.Date(local.Year(), local.Month(), local.Day()+day+plus, t.Hour(), t.Minute(), 0, 0, loc)
+				return wall(local.Year(), local.Month(), local.Day()+day+plus, t.Hour(), t.Minute(), loc)
 			}
 			from, to := on(0, start), on(0, end)
 			if !end.After(start) {
@@ -44,4 +44,17 @@ func NextOpen(windows []TimeWindow, now time.Time) time.Time {
 		}
 	}
 	return next
+}
+
+// wall is the moment at which clocks in a place show a time; where they skip it, the moment at which they do.
+func wall(year int, month time.Month, day, hour, minute int, loc *time.Location) time.Time {
+	t := time.Date(year, month, day, hour, minute, 0, 0, loc)
+	if t.Hour() == hour && t.Minute() == minute {
+		return t
+	}
+	since, until := t.ZoneBounds()
+	if t.Hour()*60+t.Minute() > hour*60+minute {
+		return since
+	}
+	return until
 }

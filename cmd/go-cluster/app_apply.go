@@ -104,7 +104,15 @@ func applyError(name string, done, all int, err error) error {
 	if done > 0 {
 		hint = fmt.Sprintf("repeat the command once this is settled: %d of %s have been applied, applying them again changes nothing", done, count(all, "app"))
 	}
-	return &exit{code: codeOf(err), err: fmt.Errorf("apply %s: %w", name, err), hint: hint}
+	return &exit{code: codeOf(err), err: applying(name, err), hint: hint}
+}
+
+// applying names the app that an error is about, where it does not say so itself.
+func applying(name string, err error) error {
+	if what := "apply " + name + ":"; !strings.HasPrefix(err.Error(), what) {
+		return fmt.Errorf("%s %w", what, err)
+	}
+	return err
 }
 
 // dryRun asks for the plan of all apps together: what one takes, another cannot have.

@@ -117,3 +117,23 @@ func TestApplyDryRun(t *testing.T) {
 	one, _, _ := strings.Cut(twoApps, "---")
 	cli(t.Context(), one, args...).want(t, exitDone, "convex: unchanged\nnothing would move\nimbalance 0% → 0%\n")
 }
+
+// A refusal names the app once, whoever says it.
+func TestApplyRefusalNamesTheAppOnce(t *testing.T) {
+	p := servePlane(t, "applyrefused", answers{
+		api.AppApply: answer(func(r api.ApplyRequest) (any, error) {
+			if r.Spec.Name == "convex" {
+				return nil, api.Refuse(api.CodeRefused, "apply convex: mode: cannot change")
+			}
+			return nil, api.Refuse(api.CodeUnavailable, "nobody decides")
+		}),
+	})
+	args := []string{"--server", server.ClientURL(), "--cluster", p.cluster, "app", "apply", "-f", "-"}
+	one, two, _ := strings.Cut(twoApps, "---")
+	if o := cli(t.Context(), one, args...); o.code != exitRefused || !strings.Contains(o.errors, "error: apply convex: mode: cannot change\n") {
+		t.Errorf("%+v", o)
+	}
+	if o := cli(t.Context(), two, args...); o.code != exitUnreachable || !strings.Contains(o.errors, "error: apply web: nobody decides") {
+		t.Errorf("%+v", o)
+	}
+}

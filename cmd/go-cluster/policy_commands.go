@@ -112,11 +112,7 @@ func (cmd *policyDiff) Run(s *session) error {
 		return err
 	}
 	defer c.close()
-	now, err := c.policy()
-	if err != nil {
-		return err
-	}
-	changes, err := policyChanges(now.Policy, policy.WithDefaults())
+	changes, err := c.policyChanges(policy)
 	if err != nil {
 		return err
 	}
@@ -141,6 +137,15 @@ type policyChange struct {
 	Key  string         `json:"key"`
 	Now  jsontext.Value `json:"now,omitempty"`
 	File jsontext.Value `json:"file,omitempty"`
+}
+
+// policyChanges lists the keys in which a policy would change the one that is in force.
+func (c *client) policyChanges(file spec.Policy) ([]policyChange, error) {
+	now, err := c.policy()
+	if err != nil {
+		return nil, err
+	}
+	return policyChanges(now.Policy, file.WithDefaults())
 }
 
 // policyChanges lists the keys in which two policies differ, sorted.
@@ -224,11 +229,7 @@ func (cmd *policySet) Run(s *session) error {
 	}
 	defer c.close()
 	if cmd.DryRun {
-		now, err := c.policy()
-		if err != nil {
-			return err
-		}
-		changes, err := policyChanges(now.Policy, policy.WithDefaults())
+		changes, err := c.policyChanges(policy)
 		if err != nil {
 			return err
 		}

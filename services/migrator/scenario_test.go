@@ -199,6 +199,16 @@ func (s *scenario) do(command string) string {
 		s.sure = false
 	case "sure":
 		s.sure = true
+	case "clock": // clock <hh:mm:ss>: today
+		at, err := time.Parse(time.TimeOnly, f[1])
+		if err != nil {
+			s.t.Fatalf("%v", err)
+		}
+		s.now = time.Date(s.now.Year(), s.now.Month(), s.now.Day(), at.Hour(), at.Minute(), at.Second(), 0, time.UTC)
+	case "window": // window <start> <end>: the policy's only one, in UTC
+		var p spec.Policy
+		p.Migration.MaintenanceWindows = []spec.TimeWindow{{Start: f[1], End: f[2], Timezone: "UTC"}}
+		s.put(events.Draft{Aggregate: events.Cluster("test"), Data: &events.PolicyUpdated{Policy: p.WithDefaults()}})
 	case "suspected":
 		s.nodeEvent(f[1], &events.NodeSuspected{Node: f[1], Inc: s.v.Nodes[f[1]].Inc})
 	case "lost":
