@@ -7,6 +7,7 @@ CASES   ?= 10000
 FROM    ?= 1
 SOAK    ?= 10m
 FAULTS  ?= 2
+MOVES   ?= 200
 COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose) -f deploy/compose/compose.yaml -p go-cluster
 
 # Packages that run whole clusters; `make check` leaves them to `make test`.
@@ -55,6 +56,10 @@ fuzz: ## Each fuzz target for FUZZTIME (10s)
 			$(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) $$dir || exit 1; \
 		done; \
 	done
+
+.PHONY: switchover
+switchover: ## MOVES planned moves (200) of a database under writes: what was lost, and the pauses beside their floors
+	$(GO) test ./chaos -run '^TestSwitchover$$' -chaos.moves $(MOVES) -timeout 30m -v
 
 .PHONY: chaos
 chaos: ## Real processes killed and stopped at every step: all of it, not CI's sample

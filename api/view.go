@@ -136,7 +136,8 @@ type InstanceView struct {
 	Address string         `json:"address"`
 	Ports   map[string]int `json:"ports"`
 	Detail  string         `json:"detail,omitzero"`
-	VIP     string         `json:"vip,omitzero"` // the app's address, while the instance is the active that has it
+	VIP     string         `json:"vip,omitzero"`  // the app's address, while the instance is the active that has it
+	Data    *DataHealth    `json:"data,omitzero"` // as its node said last, where its data are carried along
 }
 
 // States of a migration.

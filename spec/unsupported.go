@@ -15,7 +15,6 @@ func (a App) Unsupported() []Fault {
 	for field, used := range map[string]bool{
 		"partitions": a.Partitions != 0,
 		"standbys":   a.Standbys != 0,
-		"sqlite":     a.SQLite != "",
 		"pool":       a.Pool != nil,
 		"ring":       a.Ring != nil,
 	} {

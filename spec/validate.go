@@ -57,6 +57,7 @@ func (a App) faults() faults {
 	a.checkLifecycle(&f)
 	a.checkParts(&f)
 	a.checkVariables(&f)
+	a.checkSQLite(&f)
 	if a.Resources.CPU < 0 {
 		f.addf("resources.cpu", "%s: must not be negative", a.Resources.CPU)
 	}

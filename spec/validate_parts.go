@@ -73,6 +73,23 @@ func (p Pool) check(f *faults, ports map[string]int) {
 	}
 }
 
+// checkSQLite wants a database that is the agent's to replace: a file right in the data directory, which belongs to the instance alone.
+func (a App) checkSQLite(f *faults) {
+	if a.SQLite == "" {
+		return
+	}
+	if a.Mode != Singleton {
+		f.addf("sqlite", "only an app of mode singleton has one, since only one of its instances writes at a time")
+	}
+	name, in := strings.CutPrefix(a.SQLite, "$GC_DATA_DIR/")
+	if !in {
+		name, in = strings.CutPrefix(a.SQLite, "${GC_DATA_DIR}/")
+	}
+	if !in || name == "" || name == "." || name == ".." || strings.ContainsAny(name, "/$\x00") {
+		f.addf("sqlite", "%q: want a file in the data directory, such as $GC_DATA_DIR/app.db", a.SQLite)
+	}
+}
+
 // checkVariables looks at every text that is expanded when an instance starts.
 func (a App) checkVariables(f *faults) {
 	known := KnownVariables(a.Ports)

@@ -65,6 +65,12 @@ func TestValidate(t *testing.T) {
 			`health.timeout: 2m0s: want 1ms to 1m0s`,
 		}},
 		{"{name: a, mode: singleton, health: {tcp: '$GC_ADDRESS:${GC_PORT_X}'}, ports: {x: 0}}", nil},
+		{"{name: a, mode: singleton, sqlite: $GC_DATA_DIR/a.db}", nil},
+		{"{name: a, mode: singleton, sqlite: '${GC_DATA_DIR}/a.db'}", nil},
+		{"{name: a, mode: singleton, sqlite: /etc/passwd}", []string{`sqlite: "/etc/passwd": want a file in the data directory, such as $GC_DATA_DIR/app.db`}},
+		{"{name: a, mode: singleton, sqlite: $GC_DATA_DIR/../a.db}", []string{`sqlite: "$GC_DATA_DIR/../a.db": want a file in the data directory, such as $GC_DATA_DIR/app.db`}},
+		{"{name: a, mode: singleton, sqlite: $GC_DATA_DIR/..}", []string{`sqlite: "$GC_DATA_DIR/..": want a file in the data directory, such as $GC_DATA_DIR/app.db`}},
+		{"{name: a, mode: spread, sqlite: $GC_DATA_DIR/a.db}", []string{`sqlite: only an app of mode singleton has one, since only one of its instances writes at a time`}},
 		{"{name: a, mode: singleton, data: far, on_invalid: x, on_isolation: z, restart: {backoff: 31s, attempts: -1}, max_unavailable: -1}", []string{
 			`data: "far": want one of ephemeral, local`,
 			`max_unavailable: -1: want 0 to 1000`,

@@ -28,7 +28,7 @@ type Options struct {
 	Subjects events.Subjects
 	// Interval is how often an active's writes are shipped; 0 is 100 ms. It bounds what a node takes with it that dies.
 	Interval time.Duration
-	Replicas int   // copies of a bucket that is made; 0 is one
+	Replicas int   // copies of a bucket that is made; 0: as many as there are of the event log
 	MaxBytes int64 // bound of a bucket that is made; 0 is none
 	Log      *zap.Logger
 }
@@ -47,6 +47,7 @@ type Replication struct {
 
 	mu          sync.Mutex
 	incarnation string
+	replicas    int // of the event log
 }
 
 var _ agent.Replication = (*Replication)(nil)
@@ -74,7 +75,8 @@ func (r *Replication) history(ctx context.Context, epoch uint64) (history, error
 		if err != nil {
 			return history{}, fmt.Errorf("event log of cluster %s: %w", r.o.Subjects.Cluster(), err)
 		}
-		r.incarnation = stream.CachedInfo().Config.Metadata[events.MetaIncarnation]
+		cfg := stream.CachedInfo().Config
+		r.incarnation, r.replicas = cfg.Metadata[events.MetaIncarnation], cfg.Replicas
 		if r.incarnation == "" {
 			return history{}, fmt.Errorf("event log of cluster %s: it was not made by go-cluster", r.o.Subjects.Cluster())
 		}

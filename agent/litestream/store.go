@@ -2,6 +2,7 @@ package litestream
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -33,9 +34,12 @@ func (r *Replication) openStore(ctx context.Context, app string) (*store, error)
 	bucket := Bucket(r.o.Subjects, app)
 	obs, err := r.o.JS.ObjectStore(ctx, bucket)
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
+		r.mu.Lock()
+		replicas := cmp.Or(r.o.Replicas, r.replicas)
+		r.mu.Unlock()
 		obs, err = r.o.JS.CreateObjectStore(ctx, jetstream.ObjectStoreConfig{
 			Bucket: bucket, Description: "go-cluster data of " + app + ": what its databases wrote, by epoch",
-			Storage: jetstream.FileStorage, Replicas: r.o.Replicas, MaxBytes: r.o.MaxBytes,
+			Storage: jetstream.FileStorage, Replicas: replicas, MaxBytes: r.o.MaxBytes,
 		})
 		if errors.Is(err, jetstream.ErrBucketExists) { // another node was first
 			obs, err = r.o.JS.ObjectStore(ctx, bucket)

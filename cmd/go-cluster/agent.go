@@ -140,9 +140,13 @@ func (cmd *agentCommand) Run(s *session) error {
 			return fail(exitUsage, "address of node %s: %w", cmd.Node, err).try("go-cluster agent --address HOST")
 		}
 	}
+	data, err := replications(at.nc, cluster, log)
+	if err != nil {
+		return fmt.Errorf("node %s: %w", cmd.Node, err)
+	}
 	err = agent.Run(s.ctx, agent.Config{
 		Cluster: cluster, Node: cmd.Node, Dir: dir, Labels: labels, Address: address, Facts: facts, Version: thisBuild().Version,
-		NATSURL: at.servers, TTL: cmd.LeaseTTL, NC: at.nc, Dial: at.dial, Driver: driver, Addresses: vip.Carrier{}, Log: log, Load: new(machine.Load).Now,
+		NATSURL: at.servers, TTL: cmd.LeaseTTL, NC: at.nc, Dial: at.dial, Driver: driver, Addresses: vip.Carrier{}, Replications: data, Log: log, Load: new(machine.Load).Now,
 	})
 	return ended(s.ctx, "node "+cmd.Node, err)
 }

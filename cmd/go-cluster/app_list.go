@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -70,6 +71,11 @@ func (s *session) appTable(a api.AppDetail) {
 	if a.Spec.VIP != nil {
 		fmt.Fprintf(s.out, "  %s\n", s.style.faint(vipLine(a)))
 	}
+	for _, in := range a.Instances {
+		if in.Data != nil {
+			fmt.Fprintf(s.out, "  %s\n", s.style.faint(dataLine(in)))
+		}
+	}
 	for _, d := range a.Declared {
 		word := "declared by the programs on " + strings.Join(d.Nodes, ", ")
 		switch {
@@ -99,6 +105,18 @@ func vipLine(a api.AppDetail) string {
 		}
 	}
 	return fmt.Sprintf("vip %s nowhere (%s)", a.Spec.VIP.Address, a.Spec.VIP.Interface)
+}
+
+// dataLine says how far the data of an instance are.
+func dataLine(in api.InstanceView) string {
+	line := fmt.Sprintf("data of %s on %s at %s", in.ID, in.Node, cmp.Or(in.Data.Position, "nothing"))
+	if in.Data.LagMS > 0 {
+		line += fmt.Sprintf(", %d ms behind", in.Data.LagMS)
+	}
+	if in.Data.Error != "" {
+		line += ": " + in.Data.Error
+	}
+	return line
 }
 
 // rulesOf says where an app wants to run, one rule a line.

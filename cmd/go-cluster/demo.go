@@ -57,6 +57,7 @@ var acts = []act{
 	{"Three nodes, two apps", playStart},
 	{"Maintenance: a node is emptied and comes back", playMaintenance},
 	{"Labels: nodes change while apps run", playLabels},
+	{"A database: it moves while a client writes", playLedger},
 	{"Nowhere to go: refused, allowed, healed", playNowhere},
 	{"Crashes: an app, and a service in the middle of a move", playCrashes},
 	{"Go programs: an app inside them moves, refuses and hands over", playPrograms},

@@ -70,7 +70,8 @@ func (n *devNodes) open(cfg *agent.Config, home *devHome, at *devLink, log *zap.
 	}
 	n.closers = append(n.closers, nc.Close)
 	cfg.NC = nc
-	return nil
+	cfg.Replications, err = replications(nc, cfg.Cluster, log.With(zap.String("node", cfg.Node)))
+	return err
 }
 
 // run runs the agents until ctx ends and all apps are stopped, or until one fails: that stops the others.

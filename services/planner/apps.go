@@ -152,7 +152,7 @@ func goesInCircles(v *projections.Cluster, want spec.App) string {
 // warnings tells what an operator should know of a valid spec.
 func warnings(a spec.App) []string {
 	out := []string{}
-	if a.Mode == spec.Singleton && a.Data == spec.DataEphemeral {
+	if a.Mode == spec.Singleton && a.Data == spec.DataEphemeral && !a.Replicated() {
 		out = append(out, "data is ephemeral: $GC_DATA_DIR does not travel with the app; what it keeps there stays on the node it leaves")
 	}
 	if a.Mode == spec.Singleton && a.OnIsolation == spec.OnIsolationContinue {

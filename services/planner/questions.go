@@ -34,6 +34,9 @@ func (s *Service) showApp(ctx context.Context, r *transport.Request) (any, error
 			return api.Refuse(api.CodeNotFound, "app %s: no such app", req.App)
 		}
 		out = projections.AppDetail(v, a)
+		for i := range out.Instances {
+			s.dataOf(&out.Instances[i])
+		}
 		if a.Pending != nil { // as of now, with every node and not only those that the event had room for
 			for _, p := range placement.Make(v, s.Seen.Loads(), s.now(v)).Pending {
 				if p.App == a.Name {
@@ -43,6 +46,19 @@ func (s *Service) showApp(ctx context.Context, r *transport.Request) (any, error
 		}
 		return nil
 	})
+}
+
+// dataOf adds how far the data of an instance are, which its node says with its lease.
+func (s *Service) dataOf(in *api.InstanceView) {
+	l, ok := s.Seen.Lease(in.Node)
+	if !ok {
+		return
+	}
+	for _, h := range l.Lease.Instances {
+		if h.ID == in.ID {
+			in.Data = h.Data
+		}
+	}
 }
 
 func (s *Service) whyNot(ctx context.Context, r *transport.Request) (any, error) {
