@@ -324,7 +324,15 @@ func TestSilentWatch(t *testing.T) {
 	}
 	a.Write(t, 1)
 	a.Close(t)
-	l.move(t, lead, f)
+	p, sum, err := lead.Flush(limit(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	soon, cancel := context.WithTimeout(t.Context(), watchCheck-time.Second) // before anybody notices that the watch is dead
+	defer cancel()
+	if err := f.Apply(soon, p, sum); err != nil {
+		t.Fatal(err)
+	}
 	if got := l.Open(t, d2).Numbers(t); len(got) != 2 {
 		t.Errorf("there are %v", got)
 	}
