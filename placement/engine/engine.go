@@ -83,7 +83,10 @@ func compute(p *model.Problem, r Request, trying bool) *Result {
 			break
 		}
 		steps = both
-		if pl.flow != nil {
+		switch {
+		case len(circles) > 0: // what was left out and came in again was not counted: only what has to move is a bound
+			pl.flow = nil
+		case pl.flow != nil:
 			pl.flow.exact = false
 		}
 	}
