@@ -228,6 +228,10 @@ func (pl *planner) adopt(later *planner) (changed bool) {
 			continue
 		}
 		changed = true
+		if pl.stuck[v] { // it has found a way after all, and counts like others
+			delete(pl.stuck, v)
+			pl.b.locked[v] = false
+		}
 		if pl.b.at[v] != none {
 			pl.b.lift(v)
 		}
