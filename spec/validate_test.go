@@ -156,13 +156,12 @@ func TestValidateOrderAndSize(t *testing.T) {
 }
 
 func TestUnsupported(t *testing.T) {
-	a := decodeOne(t, `{name: a, mode: ring, partitions: 8, data: local, ring: {callbacks: x}, migration: {min_healthy: 1}, sqlite: x}`)
+	a := decodeOne(t, `{name: a, mode: ring, partitions: 8, data: local, ring: {callbacks: x}, migration: {min_healthy: 1}}`)
 	want := []Fault{
 		{"data", "local is not supported by this version"},
 		{"mode", "ring is not supported by this version"},
 		{"partitions", notSupported},
 		{"ring", notSupported},
-		{"sqlite", notSupported},
 	}
 	if diff := cmp.Diff(want, a.Unsupported()); diff != "" {
 		t.Error(diff)
