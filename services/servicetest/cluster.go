@@ -41,7 +41,10 @@ func Run(t *testing.T, f func(t *testing.T, c *Cluster)) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(srv.Shutdown)
+		t.Cleanup(func() {
+			synctest.Wait() // what was asked of the server last is done: it would wait for a lock that the server holds asleep, and time stand still
+			srv.Shutdown()
+		})
 		ctx, cancel := context.WithCancel(context.Background())
 		c := &Cluster{srv: srv, start: time.Now(), ctx: ctx, log: zaptest.NewLogger(t, zaptest.Level(zap.WarnLevel))}
 		nc := c.connect(t)
@@ -178,17 +181,22 @@ func Must[Rep, Req any](t *testing.T, c *Cluster, e api.Endpoint, req Req) Rep {
 // Append stores an event on whatever the fold has, as the service that writes its type would.
 func (c *Cluster) Append(t *testing.T, d events.Draft) events.Event {
 	t.Helper()
-	var head events.Head
-	if err := c.Replica.CatchUp(c.ctx, 0); err != nil {
-		t.Fatal(err)
+	for {
+		var head events.Head
+		if err := c.Replica.CatchUp(c.ctx, 0); err != nil {
+			t.Fatal(err)
+		}
+		c.Replica.View(func(v *projections.Cluster) { head = v.Head(d.Aggregate) })
+		e, err := c.Events.Append(c.ctx, d, head)
+		if errors.Is(err, events.ErrConflict) { // a service was faster
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Replica.Await(c.ctx, e.Seq); err != nil {
+			t.Fatal(err)
+		}
+		return e
 	}
-	c.Replica.View(func(v *projections.Cluster) { head = v.Head(d.Aggregate) })
-	e, err := c.Events.Append(c.ctx, d, head)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := c.Replica.Await(c.ctx, e.Seq); err != nil {
-		t.Fatal(err)
-	}
-	return e
 }
