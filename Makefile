@@ -35,10 +35,10 @@ check: ## Format, vet, staticcheck, architecture and unit tests: seconds, before
 BUBBLES = $$($(GO) list -test -f '{{.ImportPath}}{{range .Deps}} {{.}}{{end}}' ./... | sed -n 's|^\([^ ]*\)\.test .* testing/synctest .*|\1|p')
 
 .PHONY: test
-test: ## Everything with the race detector, and 300 seeds without, as CI runs it: minutes
+test: ## Everything with the race detector, and 2,000 seeds without, as CI runs it: minutes
 	@bubbles="$(BUBBLES)"; rest=$$($(GO) list ./... | grep -vxF "$$bubbles"); export CGO_ENABLED=1; set -x; \
 	$(GO) test -race -timeout 30m -cpu 1 $$bubbles && $(GO) test -race -timeout 30m $$rest
-	$(MAKE) sim SEEDS=300
+	$(MAKE) sim SEEDS=2000
 
 .PHONY: race
 race: ## The race detector over one package, ten times: make race PKG=./events
@@ -58,7 +58,7 @@ fuzz: ## Each fuzz target for FUZZTIME (10s)
 	done
 
 .PHONY: switchover
-switchover: ## MOVES planned moves (200) of a database under writes: what was lost, and the pauses beside their floors
+switchover: ## MOVES planned moves (200) under writes of each kind of data: what was lost, and the pauses beside their floors
 	$(GO) test ./chaos -run '^TestSwitchover$$' -chaos.moves $(MOVES) -timeout 30m -v
 
 .PHONY: chaos
@@ -77,6 +77,10 @@ soak: ## Random scenarios, never the same, and real processes killed, for SOAK (
 .PHONY: model
 model: ## Every order of events of small clusters, with FAULTS (2) on one path
 	$(GO) test -count 1 -timeout 12h -v ./sim -run '^TestModel' -sim.model $(FAULTS) -sim.model-ticks 6 -sim.model-for 30m
+
+.PHONY: malformed
+malformed: ## CASES (10000) damaged requests to each endpoint of a running cluster, each answered within a second
+	$(GO) test -count 1 -timeout 2h -v ./cmd/go-cluster -run '^TestMalformedInput$$' -malformed $(CASES)
 
 .PHONY: rules
 rules: ## Each rule of the protocol: the code without it must fail a test

@@ -114,30 +114,34 @@ var layers = []layer{
 	{"placement/search", nil, "searching knows no names"},
 	{"placement/check", []string{"events", "placement/snapshot", "spec"}, "who judges plans shares no code with who makes them"},
 	{"transport", []string{"api", "events", "spec"}, "it carries and does not judge"},
-	{"transport/embedded", nil, "a server is a server, whoever connects to it"},
+	{"dirlock", nil, "a lock knows nothing of what it keeps"},
+	{"transport/embedded", []string{"dirlock"}, "a server is a server, whoever connects to it"},
 	{"services", []string{"api", "events", "projections", "spec", "transport"}, "what the services share knows none of them"},
 	{"services/*", []string{"api", "events", "invariants", "placement", "placement/snapshot", "projections", "services", "spec", "transport"}, "services meet in the log only, and run in one process or in five"},
-	{"agent", []string{"api", "events", "projections", "spec", "transport"}, "drivers are handed in: the agent runs without any particular one"},
+	{"agent", []string{"api", "dirlock", "events", "projections", "spec", "transport"}, "drivers are handed in: the agent runs without any particular one"},
 	{"agent/embedded", []string{"agent", "api", "events", "spec"}, "a driver runs the apps of its own program and knows nothing of the cluster"},
 	{"agent/litestream", []string{"agent", "events"}, "it carries data and knows neither who may lead nor why"},
-	{"agent/wal", []string{"events"}, "a log knows records and epochs, and neither apps nor leases"},
+	{"agent/wal", []string{"agent", "events"}, "a log knows records and epochs, and neither leases nor who may lead"},
 	{"agent/machine", []string{"api", "events", "spec"}, "it measures and decides nothing"},
-	{"cluster", []string{"agent", "agent/embedded", "agent/machine", "agent/wal", "api", "events", "spec", "transport"}, "a program that imports it pays for no service, no server and no CLI"},
+	{"cluster", []string{"agent", "agent/embedded", "agent/machine", "agent/wal", "api", "cluster/internal/attach", "events", "spec", "transport"}, "a program that imports it pays for no service, no server and no CLI"},
+	{"cluster/internal/attach", []string{"agent", "agent/embedded"}, "a place to plug in knows nothing of what is plugged in"},
+	{"cluster/sqlite", []string{"agent", "agent/embedded", "agent/litestream", "api", "cluster", "cluster/internal/attach"}, "who keeps no database links none"},
 	{"agent/process", []string{"agent", "agent/watchdog", "events", "spec"}, "a driver runs programs and knows nothing of the cluster"},
 	{"agent/vip", []string{"events", "spec"}, "it carries addresses and knows neither apps nor leases"},
 	{"agent/watchdog", nil, "it must live when everything else is broken"},
-	{"examples/*", []string{"cluster"}, "a sample app is an app like those of others: it has no part of ours in it but what is public"},
+	{"examples/*", []string{"cluster", "cluster/sqlite", "examples/journal", "examples/ledger"}, "a sample app is an app like those of others: it has no part of ours in it but what is public"},
 	{"cmd/go-cluster", []string{"*"}, "where everything is put together"},
 	{"cmd/roadef", []string{"placement/search"}, "a contest of the search alone"},
 	{"cmd/hunt", []string{"invariants/planted"}, "it builds and runs the simulation with each planted mistake"},
 	// What tests are made with. Only tests import it.
 	{"services/servicetest", []string{"*"}, "a harness"},
+	{"transport/embedded/servertest", []string{"transport/embedded"}, "a harness"},
 	{"agent/replicationtest", []string{"agent", "events"}, "a contract is held against any implementation"},
 	{"sim", []string{"*"}, "a harness"},
 	{"chaos", []string{"*"}, "a harness"},
 }
 
-var harnesses = []string{"./services/servicetest", "./agent/replicationtest", "./sim", "./chaos"}
+var harnesses = []string{"./services/servicetest", "./agent/replicationtest", "./transport/embedded/servertest", "./sim", "./chaos"}
 
 func layerOf(dir string) (layer, bool) {
 	for _, exact := range []string{dir, path.Dir(dir) + "/*"} {

@@ -5,12 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
 	"go.uber.org/zap"
 
 	"github.com/go-cluster/go-cluster/api"
+	"github.com/go-cluster/go-cluster/projections"
 	"github.com/go-cluster/go-cluster/transport"
 )
 
@@ -43,13 +45,14 @@ func (w *worker) perform(ctx context.Context, m mandate, o order) error {
 	start := w.a.cfg.Clock.Boot()
 	err := w.under(ctx, m, o, func(ctx context.Context) error {
 		log.Info("step begins")
-		r := api.StepReport{OrderSeq: o.seq, Migration: o.migration, App: w.app, Instance: o.instance, Step: o.step, Node: w.a.cfg.Node, Inc: m.inc}
+		r := api.StepReport{OrderSeq: o.seq, Migration: o.migration, App: w.app, Instance: o.named, Step: o.step, Node: w.a.cfg.Node, Inc: m.inc}
 		result, err := w.step(ctx, m, o)
 		if ctx.Err() != nil || errors.Is(err, errNoMandate) {
 			return err
 		}
 		result.TookMS = (w.a.cfg.Clock.Boot() - start).Milliseconds()
 		r.Result = &result
+		log.Info("step ends", zap.Duration("took", w.a.cfg.Clock.Boot()-start))
 		if err != nil {
 			r.Failed, r.Code, r.Detail = true, codeStepFailed, shorten(err.Error())
 			var f *stepError
@@ -93,8 +96,37 @@ func (w *worker) remove(ctx context.Context, m mandate, d deed) error {
 		if _, err := w.a.cfg.Driver.Stop(ctx, d.instance); err != nil {
 			return err
 		}
+		if d.deleteData {
+			if err := w.a.data.spare(ctx, d.run.App, d.instance, d.epoch); err != nil {
+				return err
+			}
+		}
+		if err := w.leaveBehind(ctx, d.instance); err != nil {
+			return err
+		}
 		return w.a.cfg.Driver.Remove(d.instance, d.deleteData)
 	})
+}
+
+// leaveBehind looks at the data of an instance that leaves for good.
+func (w *worker) leaveBehind(ctx context.Context, id string) error {
+	w.mu.Lock()
+	var (
+		run   Instance
+		terms []projections.Term
+	)
+	if app := w.view.state.Apps[w.app]; app != nil {
+		run, _ = w.view.instance(id, app.SpecRev, app.Generation)
+		terms = slices.Clone(app.Terms)
+	}
+	w.mu.Unlock()
+	if !run.App.Replicated() {
+		return nil
+	}
+	if err := w.a.data.put(id, nil); err != nil {
+		return err
+	}
+	return w.a.salvage(ctx, run.App, id, terms)
 }
 
 // resume starts a pool member again that the log has running here.
@@ -115,7 +147,7 @@ func (w *worker) running(inc string, statuses []Status) []Instance {
 	var out []Instance
 	app := w.view.state.Apps[w.app]
 	for _, st := range statuses {
-		if !lives(st.State) || !w.view.placed(app, inc, st.ID) || w.view.moving(app, st.ID) {
+		if !lives(st.State) || !w.view.runs(app, inc, st.ID) || w.view.moving(app, st.ID) {
 			continue
 		}
 		in := app.Instances[st.ID]

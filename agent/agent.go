@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
@@ -32,6 +33,7 @@ type agent struct {
 	hands   *hands
 	vips    *vips
 	data    *replicas
+	lost    *lostData
 	epochs  *epochs
 	ended   *ended
 	hosted  *hosted
@@ -112,6 +114,9 @@ func open(cfg Config) (*agent, error) {
 	if a.hosted, err = openHosted(cfg.Dir); err != nil {
 		return nil, err
 	}
+	if a.lost, err = openLost(cfg.Dir); err != nil {
+		return nil, err
+	}
 	if a.data, cfg.Driver, err = newReplicas(cfg); err != nil {
 		return nil, err
 	}
@@ -140,6 +145,13 @@ func (a *agent) run(ctx context.Context) error {
 	holding, letGo := context.WithCancel(context.WithoutCancel(ctx)) // the lease is renewed for longer than anything else goes on
 	defer letGo()
 	a.vips.ctx, a.data.ctx = holding, holding
+	if a.cfg.Metrics != nil {
+		metrics := prometheus.WrapRegistererWith(prometheus.Labels{"node": a.cfg.Node}, a.cfg.Metrics)
+		if err := metrics.Register(a.data.metrics); err != nil {
+			return err
+		}
+		defer metrics.Unregister(a.data.metrics)
+	}
 	adopted, err := a.cfg.Driver.Adopt(ctx)
 	if err != nil {
 		if ctx.Err() != nil {

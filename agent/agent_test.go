@@ -204,7 +204,7 @@ func TestFencedBeforeTheDeadline(t *testing.T) {
 		if left := deadline - w.boot(); left < 20*time.Second || left > 28*time.Second {
 			t.Errorf("deadline %s ahead, want TTL − margin from the last renewal", left)
 		}
-		w.server.down()
+		w.server.Stop()
 		d.mu.Lock()
 		deadline = d.deadline
 		d.mu.Unlock()
@@ -220,7 +220,7 @@ func TestFencedBeforeTheDeadline(t *testing.T) {
 		}
 		starts := d.count("start db-0")
 		w.pass(2 * time.Minute)
-		w.server.up(t)
+		w.server.Start(t, w.store)
 		want := []api.FencedEpoch{{App: "db", Instance: "db-0", Epoch: 1}}
 		w.until(time.Minute, "renewal with the fenced epoch", func() bool {
 			rec, ok, err := w.leases.Get(w.ctx, "node-1")

@@ -64,11 +64,11 @@ func (a *assignment) admit(e *events.Event, d *events.MigrationStarted) {
 	app.Open[d.Migration] = &projections.Migration{
 		Move: events.Move{Migration: d.Migration, App: a.app, Instance: d.Instance, SpecRev: d.SpecRev, From: d.FromNode, FromInc: d.FromInc,
 			To: d.ToNode, ToInc: d.ToInc, Reason: d.Reason, Trigger: d.Trigger, Class: d.Class, Order: d.Order, DeleteLocal: d.DeleteLocal,
-			Cause: e.Cause, Correlation: e.Correlation},
+			Role: d.Role, Keep: d.Keep, Cause: e.Cause, Correlation: e.Correlation},
 		Plan: d.Plan, Admitted: at, Status: projections.MigrationPlanned, Kind: d.Kind, Orderer: d.Order,
 	}
 	if d.ToNode == a.node {
-		delete(a.drop, d.Instance)
+		delete(a.drop, a.local(&app.Open[d.Migration].Move))
 	}
 }
 
@@ -79,7 +79,7 @@ func (a *assignment) left(migration string, moved bool) {
 		return
 	}
 	if m := app.Open[migration]; m != nil && moved && m.From == a.node && m.To != a.node && m.DeleteLocal {
-		a.drop[m.Instance] = true
+		a.drop[a.local(&m.Move)] = true
 	}
 }
 
@@ -145,7 +145,9 @@ type order struct {
 	seq         uint64
 	step        events.Step
 	migration   string
-	instance    string
+	instance    string   // its name here
+	named       string   // its name in the log
+	standby     bool     // it is a standby that is placed or ends
 	run         Instance // what to run; without the node's own particulars
 	specMissing bool     // run.App is not known
 	from, to    string   // nodes of the move
@@ -175,7 +177,7 @@ func (a *assignment) orders(inc string) []order {
 		if m.Order == nil || m.Order.Node != a.node || m.Order.Inc != inc {
 			continue
 		}
-		o := order{seq: m.Order.Seq, step: m.Order.Step, migration: m.Migration, instance: m.Instance, timeout: m.Order.Timeout.D(), from: m.From, to: m.To, reason: m.Reason}
+		o := order{seq: m.Order.Seq, step: m.Order.Step, migration: m.Migration, instance: a.local(&m.Move), named: m.Instance, standby: m.Standby(), timeout: m.Order.Timeout.D(), from: m.From, to: m.To, reason: m.Reason}
 		if in := app.Instances[m.Instance]; in != nil && m.From != "" && in.Node == m.From {
 			o.vip = a.specs[in.SpecRev].VIP
 		}
@@ -190,7 +192,7 @@ func (a *assignment) orders(inc string) []order {
 		if app.Leader != nil {
 			o.leader, o.epoch = *app.Leader, app.Leader.Epoch
 		}
-		o.run, o.specMissing = a.instance(m.Instance, rev, generation)
+		o.run, o.specMissing = a.instance(o.instance, rev, generation)
 		out = append(out, o)
 	}
 	slices.SortFunc(out, func(x, y order) int { return cmp.Compare(x.seq, y.seq) })
@@ -200,6 +202,11 @@ func (a *assignment) orders(inc string) []order {
 // open says whether the order is still open.
 func (a *assignment) open(inc string, seq uint64) bool {
 	return slices.ContainsFunc(a.orders(inc), func(o order) bool { return o.seq == seq })
+}
+
+// persists says whether what is to be done is to write down that epoch: it is not waited for twice.
+func (a *assignment) persists(inc string, epoch uint64) bool {
+	return slices.ContainsFunc(a.orders(inc), func(o order) bool { return o.step == events.StepPersist && o.epoch == epoch })
 }
 
 // instance returns what to run; missing says that its spec is not known.
@@ -239,6 +246,7 @@ const (
 	deedReport  deedKind = "report"  // what the journal has on an order
 	deedRemove  deedKind = "remove"  // an instance that has no place here: stop and forget it
 	deedResume  deedKind = "resume"  // a pool member that has its place here and does not run
+	deedStand   deedKind = "stand"   // a standby that has its place here and is not ready, or does not follow whom it should
 	deedEnd     deedKind = "end"     // the epoch of an active that does not run any more: say so
 )
 
@@ -248,9 +256,9 @@ type deed struct {
 	order      order
 	report     api.StepReport
 	instance   string
-	run        Instance // of resume
+	run        Instance // of resume and stand; of remove where its spec is known
 	deleteData bool     // of remove
-	epoch      uint64   // of end
+	epoch      uint64   // of end; of stand: whose data are followed, 0 for none; of remove: whose data count
 }
 
 // known is what the node knows besides the log.
@@ -259,7 +267,8 @@ type known struct {
 	result   func(order uint64) (api.StepReport, bool)
 	told     func(order uint64) bool // the result was reported
 	ended    func(instance string, epoch uint64) bool
-	defers   func(instance string) bool // it is not time yet to try again
+	follows  func(instance string) uint64 // epoch whose data its copy follows, 0 for none
+	defers   func(instance string) bool   // it is not time yet to try again
 }
 
 // next returns what to do next for the incarnation. Orders come first, oldest first; an order whose result was reported is the
@@ -277,14 +286,17 @@ func (a *assignment) next(inc string, k known) deed {
 	for _, st := range k.statuses {
 		have[st.ID] = st
 		if !a.placed(app, inc, st.ID) && !a.moving(app, st.ID) && !k.defers(st.ID) {
-			return deed{kind: deedRemove, instance: st.ID, deleteData: a.drop[st.ID] || (app != nil && app.Removed && app.DeleteLocal)}
+			return a.removal(app, st.ID)
 		}
 	}
 	if app == nil {
 		return deed{}
 	}
+	if d := a.stand(app, inc, have, k); d.kind != deedNone {
+		return d
+	}
 	for _, id := range slices.Sorted(maps.Keys(app.Instances)) {
-		if !a.placed(app, inc, id) || a.moving(app, id) {
+		if !a.runs(app, inc, id) || a.moving(app, id) {
 			continue
 		}
 		in, st, exists := app.Instances[id], have[id], false
@@ -311,8 +323,13 @@ func (a *assignment) next(inc string, k known) deed {
 	return deed{}
 }
 
-// placed says whether the log has the instance here, under the incarnation.
+// placed says whether the log has what is named id here on this node, under the incarnation.
 func (a *assignment) placed(app *projections.App, inc, id string) bool {
+	return a.runs(app, inc, id) || a.stands(app, inc) != nil && id == a.standbyName()
+}
+
+// runs says whether the log has the instance itself here, under the incarnation, and not a standby of it.
+func (a *assignment) runs(app *projections.App, inc, id string) bool {
 	if app == nil {
 		return false
 	}
@@ -326,7 +343,7 @@ func (a *assignment) moving(app *projections.App, id string) bool {
 		return false
 	}
 	for _, m := range app.Open {
-		if m.Instance == id && (m.From == a.node || m.To == a.node) {
+		if a.local(&m.Move) == id && (m.From == a.node || m.To == a.node) {
 			return true
 		}
 	}
@@ -348,6 +365,9 @@ func (a *assignment) concerns(inc string) bool {
 	app := a.state.Apps[a.app]
 	if app == nil {
 		return false
+	}
+	if a.stands(app, inc) != nil {
+		return true
 	}
 	for id := range app.Instances {
 		if a.placed(app, inc, id) || a.moving(app, id) {

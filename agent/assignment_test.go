@@ -76,7 +76,7 @@ func settled(mode spec.Mode) *tape {
 
 func nothing() known {
 	return known{result: func(uint64) (api.StepReport, bool) { return api.StepReport{}, false }, told: func(uint64) bool { return false },
-		ended: func(string, uint64) bool { return false }, defers: func(string) bool { return false }}
+		ended: func(string, uint64) bool { return false }, defers: func(string) bool { return false }, follows: func(string) uint64 { return 0 }}
 }
 
 func with(st ...Status) known {

@@ -19,6 +19,14 @@ func (w *worker) prepareData(ctx context.Context, o order) error {
 	if err != nil {
 		return err
 	}
+	if end := w.a.data.end(o.instance); end.follow == nil && !end.leads() {
+		if err := w.a.data.put(o.instance, nil); err != nil {
+			return err
+		}
+		if err := w.a.salvage(ctx, app, o.instance, o.terms); err != nil {
+			return err
+		}
+	}
 	if o.from != "" && o.from != o.to {
 		_, err := w.a.data.follow(app, o.instance, o.leader.Epoch)
 		return err
@@ -29,11 +37,17 @@ func (w *worker) prepareData(ctx context.Context, o order) error {
 	return nil
 }
 
-// stepSync ships what the active has written so far, while it goes on.
+// stepSync ships what the active has written so far, while it goes on. One that was killed here has left what is to be shipped.
 func (w *worker) stepSync(ctx context.Context, m mandate, o order) (events.Result, error) {
-	e := w.a.data.end(o.instance)
-	if e.lead == nil || e.epoch != o.leader.Epoch {
+	if !w.a.data.ledHere(o.instance, o.leader.Epoch) {
 		return events.Result{}, &stepError{codeData, fmt.Sprintf("data of %s under epoch %d are not shipped from here", o.instance, o.leader.Epoch)}
+	}
+	e, err := w.a.data.resumed(o.run.App, o.instance, o.leader.Epoch)
+	if err != nil {
+		return events.Result{}, err
+	}
+	if e.final != nil {
+		return events.Result{Position: e.final.position.String()}, nil
 	}
 	p, err := e.lead.Sync(ctx)
 	if err != nil {
@@ -84,15 +98,15 @@ func (w *worker) stepRecover(ctx context.Context, m mandate, o order) (events.Re
 	if err := w.a.data.put(o.instance, nil); err != nil {
 		return events.Result{}, err
 	}
-	terms := make([]Term, 0, len(o.terms))
-	for _, t := range o.terms {
-		terms = append(terms, Term{Epoch: t.Epoch, Here: machineOf(t.Inc) == w.a.me.Machine, From: t.From, Final: t.Final, Activated: t.Activated})
+	if err := w.a.salvage(ctx, o.run.App, o.instance, o.terms); err != nil {
+		return events.Result{}, err
 	}
+	terms := w.a.termsHere(o.terms)
 	r, err := kind.Recover(ctx, data, terms)
 	if err != nil {
 		return events.Result{}, &stepError{codeData, fmt.Sprintf("data of %s not recovered: %v", o.instance, err)}
 	}
-	return events.Result{Position: r.Position.String(), Checksum: r.Checksum, Incomplete: !r.Complete && len(terms) > 0, Shipped: r.Shipped}, nil
+	return events.Result{Position: r.Position.String(), Checksum: r.Checksum, Incomplete: !r.Complete && len(terms) > 0 && !planted.LossUntold, Shipped: r.Shipped}, nil
 }
 
 // leaves says where the data of an active end that has ended here.

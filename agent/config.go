@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
 	"github.com/go-cluster/go-cluster/api"
@@ -44,9 +45,11 @@ type Config struct {
 	Addresses Addresses
 	// Replications carry the data of apps that want that, one of each kind.
 	Replications []Replication
-	Clock        Clock
-	Log          *zap.Logger     // nil discards
-	Load         func() api.Load // how busy the machine is; nil: unknown. Called at each renewal, must not block
+	// Metrics gets the node's own metrics while Run runs; nil: none.
+	Metrics prometheus.Registerer
+	Clock   Clock
+	Log     *zap.Logger     // nil discards
+	Load    func() api.Load // how busy the machine is; nil: unknown. Called at each renewal, must not block
 
 	BootID string // of this boot of the machine; default the kernel's
 	Host   string // for people: where the agent runs; default the machine's name

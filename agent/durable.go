@@ -20,6 +20,19 @@ func saveJSON(path string, v any) error {
 	return replaceFile(path, append(data, '\n'))
 }
 
+// writeVolatile replaces the file at path in one step, however this process ends. After a crash of the machine its content is undefined.
+func writeVolatile(path string, v any) error {
+	data, err := json.Marshal(v, json.Deterministic(true))
+	if err != nil {
+		return fmt.Errorf("encode %s: %w", path, err)
+	}
+	tmp := path + ".new"
+	if err := os.WriteFile(tmp, append(data, '\n'), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(tmp, path)
+}
+
 // loadJSON reads what saveJSON wrote. A file that is not there leaves v as it is.
 func loadJSON(path string, v any) error {
 	data, err := os.ReadFile(path)

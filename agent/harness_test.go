@@ -2,10 +2,7 @@ package agent
 
 import (
 	"context"
-	"net"
-	"os"
 	"path/filepath"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -22,13 +19,8 @@ import (
 	"github.com/go-cluster/go-cluster/events"
 	"github.com/go-cluster/go-cluster/spec"
 	"github.com/go-cluster/go-cluster/transport"
-	"github.com/go-cluster/go-cluster/transport/embedded"
+	"github.com/go-cluster/go-cluster/transport/embedded/servertest"
 )
-
-func TestMain(m *testing.M) {
-	embedded.RegisterBubble()
-	os.Exit(m.Run())
-}
 
 // world is a real JetStream in virtual time, in which the test plays the control plane.
 type world struct {
@@ -38,7 +30,8 @@ type world struct {
 	boot     func() time.Duration // goes on while the machine is suspended
 	slept    atomic.Int64         // how long it was, in nanoseconds
 	subjects events.Subjects
-	server   *server
+	server   servertest.Server
+	store    string
 	nc       *nats.Conn
 	js       jetstream.JetStream
 	log      *events.Log
@@ -50,63 +43,23 @@ type world struct {
 	declared []api.DeclareRequest
 }
 
-// server can be gone for a while; it is the same one afterwards.
-type server struct {
-	mu  sync.Mutex
-	dir string
-	now *embedded.Server
-}
-
-func (s *server) InProcessConn() (net.Conn, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.now == nil {
-		return nil, net.ErrClosed
-	}
-	return s.now.InProcessConn()
-}
-
-func (s *server) up(t *testing.T) {
-	t.Helper()
-	e, err := embedded.Start(embedded.Options{StoreDir: s.dir})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.now = e
-}
-
-func (s *server) down() {
-	s.mu.Lock()
-	e := s.now
-	s.now = nil
-	s.mu.Unlock()
-	if e != nil {
-		e.Shutdown()
-	}
-}
-
 func inWorld(t *testing.T, f func(*world)) {
 	t.Helper()
 	dir := t.TempDir()
-	// nats.go keeps used timers in a pool of the process, and a timer of one bubble is fatal in another. Two collections empty it.
-	runtime.GC()
-	runtime.GC()
-	synctest.Test(t, func(t *testing.T) {
+	servertest.Bubble(t, func(t *testing.T) {
 		start := time.Now()
 		s, err := events.NewSubjects("test")
 		if err != nil {
 			t.Fatal(err)
 		}
-		w := &world{T: t, ctx: t.Context(), dir: dir, subjects: s, server: &server{dir: filepath.Join(dir, "nats")}, heads: map[events.Aggregate]events.Head{},
+		w := &world{T: t, ctx: t.Context(), dir: dir, subjects: s, store: filepath.Join(dir, "nats"), heads: map[events.Aggregate]events.Head{},
 			logger: zap.NewNop()}
 		w.boot = func() time.Duration { return time.Hour + time.Since(start) + time.Duration(w.slept.Load()) }
 		if testing.Verbose() {
 			w.logger = zaptest.NewLogger(t)
 		}
-		w.server.up(t)
-		defer w.server.down()
+		w.server.Start(t, w.store)
+		defer w.server.Stop()
 		w.nc = w.dial("control")
 		defer w.nc.Close()
 		if w.js, err = jetstream.New(w.nc); err != nil {
@@ -130,7 +83,7 @@ func inWorld(t *testing.T, f func(*world)) {
 
 func (w *world) dial(name string) *nats.Conn {
 	w.Helper()
-	nc, err := transport.Connect(transport.ConnectOptions{Name: name, InProcess: w.server})
+	nc, err := transport.Connect(transport.ConnectOptions{Name: name, InProcess: &w.server})
 	if err != nil {
 		w.Fatal(err)
 	}
@@ -300,7 +253,7 @@ func (w *world) agent(cfg Config) *running {
 	r := &running{w: w, nc: w.dial("agent"), done: make(chan error, 1)}
 	cfg.NC = r.nc
 	cfg.Dial = func() (*nats.Conn, error) {
-		return transport.Connect(transport.ConnectOptions{Name: "agent wake-ups", InProcess: w.server})
+		return transport.Connect(transport.ConnectOptions{Name: "agent wake-ups", InProcess: &w.server})
 	}
 	ctx, cancel := context.WithCancel(w.ctx)
 	r.cancel = cancel

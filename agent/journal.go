@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"sync"
 
@@ -16,7 +17,7 @@ import (
 	"github.com/go-cluster/go-cluster/api"
 )
 
-// What a journal keeps when it is opened. An order is open until its report was judged, and the orders of a node come one by one
+// What a journal keeps when it has become too long. An order is open until its report was judged, and the orders of a node come one by one
 // for each app: one that is still open is never that far back.
 const (
 	journalKeep    = 1000
@@ -27,10 +28,14 @@ const (
 // names the boot, each of the others has a report; all begin with a checksum. What dies with the boot is not waited for to reach the
 // disk: an order names an incarnation, and none outlives its boot. It is safe for concurrent use.
 type journal struct {
+	path string
+	head []byte // its first line
+
 	mu     sync.Mutex
 	file   *os.File
-	size   int64 // of the complete lines
-	broken error // the end of the file is not known: nothing more can be written
+	size   int64    // of the complete lines
+	broken error    // the end of the file is not known: nothing more can be written
+	lines  []uint64 // orders that the lines are about, in their order
 	byRef  map[uint64]api.StepReport
 }
 
@@ -59,35 +64,44 @@ func openJournal(dir, boot string) (*journal, error) {
 	if err != nil {
 		return nil, fmt.Errorf("journal %s: %w", path, err)
 	}
-	size += int64(len(head))
-	if len(reports) > journalCompact {
-		reports = reports[len(reports)-journalKeep:]
-		kept := bytes.NewBuffer(bytes.Clone(head))
-		for _, r := range reports {
-			line, err := journalLine(r)
-			if err != nil {
-				return nil, fmt.Errorf("journal %s: %w", path, err)
-			}
-			kept.Write(line)
-		}
-		if err := replaceFile(path, kept.Bytes()); err != nil {
-			return nil, fmt.Errorf("journal: compact: %w", err)
-		}
-		size = int64(kept.Len())
-	}
 	f, err := os.OpenFile(path, os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("journal: %w", err)
 	}
-	if err := f.Truncate(size); err != nil {
-		_ = f.Close()
-		return nil, fmt.Errorf("journal: %w", err)
-	}
-	j := &journal{file: f, size: size, byRef: make(map[uint64]api.StepReport, len(reports))}
+	j := &journal{path: path, head: head, file: f, size: size + int64(len(head)), byRef: make(map[uint64]api.StepReport, len(reports))}
 	for _, r := range reports {
-		j.byRef[r.OrderSeq] = r
+		j.lines, j.byRef[r.OrderSeq] = append(j.lines, r.OrderSeq), r
+	}
+	if err := errors.Join(f.Truncate(j.size), j.compact()); err != nil {
+		return nil, errors.Join(fmt.Errorf("journal %s: %w", path, err), j.file.Close())
 	}
 	return j, nil
+}
+
+// compact drops the oldest reports of a journal that has become too long. After an error it is as it was.
+func (j *journal) compact() error {
+	if len(j.lines) <= journalCompact {
+		return nil
+	}
+	lines, byRef, kept := slices.Clone(j.lines[len(j.lines)-journalKeep:]), make(map[uint64]api.StepReport, journalKeep), bytes.Clone(j.head)
+	for _, seq := range lines {
+		line, err := journalLine(j.byRef[seq])
+		if err != nil {
+			return err
+		}
+		kept, byRef[seq] = append(kept, line...), j.byRef[seq]
+	}
+	if err := replaceFile(j.path, kept); err != nil {
+		return fmt.Errorf("compact: %w", err)
+	}
+	f, err := os.OpenFile(j.path, os.O_RDWR, 0o600)
+	if err != nil { // what is written to the old file is lost with it
+		j.broken = err
+		return err
+	}
+	_ = j.file.Close()
+	j.file, j.size, j.lines, j.byRef = f, int64(len(kept)), lines, byRef
+	return nil
 }
 
 // readJournal returns the reports and the length of the complete lines.
@@ -164,7 +178,8 @@ func (j *journal) Append(r api.StepReport) error {
 		return fail(err)
 	}
 	j.size += int64(len(line))
-	j.byRef[r.OrderSeq] = r
+	j.lines, j.byRef[r.OrderSeq] = append(j.lines, r.OrderSeq), r
+	_ = j.compact() // the report is written; where this fails the next one tries again, or says why nothing can be written
 	return nil
 }
 

@@ -182,3 +182,33 @@ func TestJournalCompacts(t *testing.T) {
 		_ = j.Close()
 	}
 }
+
+// An agent runs for years: its journal is kept short while it does, and a later agent finds the same in it.
+func TestJournalStaysShort(t *testing.T) {
+	dir := t.TempDir()
+	j := openTestJournal(t, dir)
+	const last = 5*journalCompact + 7
+	for seq := range uint64(last) {
+		if err := j.Append(api.StepReport{OrderSeq: seq + 1}); err != nil {
+			t.Fatal(err)
+		}
+		if len(j.byRef) > journalCompact {
+			t.Fatalf("%d reports are kept after %d", len(j.byRef), seq+1)
+		}
+	}
+	kept := len(j.byRef)
+	_ = j.Close()
+	info, err := os.Stat(filepath.Join(dir, "journal"))
+	if err != nil || info.Size() != j.size {
+		t.Fatalf("%d bytes, want %d: %v", info.Size(), j.size, err)
+	}
+	j = openTestJournal(t, dir)
+	for seq := uint64(last); seq > last-journalKeep; seq-- {
+		if r, ok := j.Get(seq); !ok || r.OrderSeq != seq {
+			t.Fatalf("order %d is missing", seq)
+		}
+	}
+	if len(j.byRef) != kept {
+		t.Errorf("%d reports, there were %d", len(j.byRef), kept)
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/go-json-experiment/json"
 	"go.uber.org/zap"
 
 	"github.com/go-cluster/go-cluster/api"
@@ -261,6 +262,7 @@ func (k *keeper) lease(state, inc string, n uint64) api.Lease {
 	l := api.Lease{State: state, Node: k.cfg.Node, Inc: inc, Machine: k.me.Machine, Boot: k.me.Boot, N: n, TTL: spec.Duration(k.cfg.TTL), Host: k.cfg.Host}
 	if state == api.LeaseHeld {
 		k.payload(&l)
+		fit(&l)
 	}
 	return l
 }
@@ -281,13 +283,32 @@ func (a *agent) describe(l *api.Lease) {
 			Restarts: st.Restarts, Detail: shorten(st.Detail), Ports: st.Ports,
 		})
 	}
+	l.Lost = a.lost.All()
 	defer func() { a.shown = *l }()
 	l.Fenced = a.ended.All() // last: what is shown above as ended by ourselves is listed
 }
 
+// fit leaves out what instances say for people where a lease would be too large with it: one that cannot be renewed would end them all.
+func fit(l *api.Lease) {
+	for _, most := range []int{100, 0} {
+		if b, err := json.Marshal(*l); err != nil || len(b) <= api.LeaseMax {
+			return
+		}
+		for i := range l.Instances {
+			in := &l.Instances[i]
+			in.Detail = cut(in.Detail, most)
+			if in.Data != nil && in.Data.Error != "" {
+				in.Data = new(*in.Data)
+				in.Data.Error = cut(in.Data.Error, most)
+			}
+		}
+	}
+}
+
 // shorten makes a program's own words fit for a message: of bounded length, and text.
-func shorten(s string) string {
-	const most = 400
+func shorten(s string) string { return cut(s, 400) }
+
+func cut(s string, most int) string {
 	if len(s) > most {
 		s = s[:most] + "…"
 	}

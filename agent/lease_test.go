@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-json-experiment/json"
 	"pgregory.net/rapid"
 
 	"github.com/go-cluster/go-cluster/api"
@@ -42,6 +43,29 @@ func TestNextLeaseStep(t *testing.T) {
 			t.Errorf("got %+v, want a refusal that names the other", got)
 		}
 	})
+}
+
+// What many instances have to say at once must not keep the lease from being renewed: all of them would end with it.
+func TestLeaseOfManyThatAreIllFits(t *testing.T) {
+	say := func(n, long int) api.Lease {
+		k := &keeper{cfg: Config{Node: "node-1", TTL: time.Minute}, payload: func(l *api.Lease) {
+			for i := range n {
+				l.Instances = append(l.Instances, api.InstanceHealth{ID: fmt.Sprintf("app%d-0", i), App: fmt.Sprintf("app%d", i), State: "failed",
+					Detail: shorten(strings.Repeat("ä\x01", long)), Data: &api.DataHealth{Error: shorten(strings.Repeat("ß\n", long))}})
+			}
+		}}
+		return k.lease(api.LeaseHeld, "i1", 1)
+	}
+	for _, n := range []int{1, 200, 800} {
+		l := say(n, 1000)
+		b, err := json.Marshal(l)
+		if err != nil || len(b) > api.LeaseMax || len(l.Instances) != n {
+			t.Errorf("of %d: %d bytes of %d instances, at most %d: %v", n, len(b), len(l.Instances), api.LeaseMax, err)
+		}
+		if d := l.Instances[0].Data.Error; n == 1 && len(d) < 400 || d == "" {
+			t.Errorf("of %d: nothing is said of what is wrong: %q", n, d)
+		}
+	}
 }
 
 // Whatever is stored: held is written only over nothing, free, and the machine's own.

@@ -8,7 +8,7 @@ import (
 
 // Deed is what an agent would do next for one app: the worker without its loop, driver and files.
 type Deed struct {
-	Kind     string // perform, report, remove, resume or end; "" is nothing
+	Kind     string // perform, report, remove, resume, stand or end; "" is nothing
 	Report   api.StepReport
 	Run      Instance
 	Instance string
@@ -23,6 +23,7 @@ type Holdings struct {
 	Results  map[uint64]api.StepReport // its journal, by order
 	Told     map[uint64]bool           // orders whose result was reported
 	Ended    func(instance string, epoch uint64) bool
+	Follows  map[string]uint64 // by instance: the epoch whose data its copy follows
 }
 
 // Next returns what the agent of a node does next for an app whose events it has read so far, and its node's; Report has the order to
@@ -42,13 +43,14 @@ func Next(cluster, node, app string, read []events.Message, h Holdings) (d Deed,
 	}
 	n := a.next(h.Inc, known{
 		statuses: h.Statuses, ended: h.Ended, told: func(o uint64) bool { return h.Told[o] }, defers: func(string) bool { return false },
-		result: func(o uint64) (api.StepReport, bool) { r, ok := h.Results[o]; return r, ok },
+		follows: func(id string) uint64 { return h.Follows[id] },
+		result:  func(o uint64) (api.StepReport, bool) { r, ok := h.Results[o]; return r, ok },
 	})
 	d = Deed{Kind: string(n.kind), Report: n.report, Run: n.run, Instance: n.instance, Epoch: n.epoch}
 	if n.kind == deedPerform {
 		o := n.order
 		d.Run, d.Epoch, d.Leader = o.run, o.epoch, o.leader
-		d.Report = api.StepReport{OrderSeq: o.seq, Migration: o.migration, App: app, Instance: o.instance, Step: o.step, Node: node, Inc: h.Inc}
+		d.Report = api.StepReport{OrderSeq: o.seq, Migration: o.migration, App: app, Instance: o.named, Step: o.step, Node: node, Inc: h.Inc}
 	}
 	return d, seen, true
 }

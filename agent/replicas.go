@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -12,6 +14,7 @@ import (
 
 	"github.com/go-cluster/go-cluster/api"
 	"github.com/go-cluster/go-cluster/events"
+	"github.com/go-cluster/go-cluster/invariants/planted"
 	"github.com/go-cluster/go-cluster/spec"
 )
 
@@ -34,10 +37,14 @@ type replicas struct {
 	dir   string // of what replications keep
 	path  string
 	log   *zap.Logger
+	now   func() time.Duration
+
+	metrics *replicationMetrics
 
 	mu   sync.Mutex
 	ends map[string]*replica // by instance
 	led  map[string]ledData  // by instance that is led here; on disk before it is started
+	stay map[string]string   // by instance: why what has to be done with its data is not done yet
 	ctx  context.Context     // ends with the agent; set before anything is started
 }
 
@@ -49,11 +56,16 @@ type ledData struct {
 
 // replica is one end of one instance's replication.
 type replica struct {
+	app    string
 	epoch  uint64
 	lead   Leading
 	follow Following
-	final  *ending // of an epoch whose data were shipped to the end
+	strays int     // objects that others have shipped into epochs before this one since those were deleted
+	final  *ending // of an epoch whose data were shipped to the end; lead may be putting in order what is left here
 }
+
+// leads says whether data are being shipped.
+func (e replica) leads() bool { return e.lead != nil && e.final == nil }
 
 // ending is where the data of an epoch end.
 type ending struct {
@@ -75,12 +87,14 @@ func (d demotingReplicas) Demote(ctx context.Context, id string) (Status, error)
 
 func newReplicas(cfg Config) (*replicas, Driver, error) {
 	r := &replicas{Driver: cfg.Driver, kinds: map[string]Replication{}, node: cfg.Node, dir: filepath.Join(cfg.Dir, "replicas"),
-		path: filepath.Join(cfg.Dir, "replicas.json"), log: cfg.Log, ends: map[string]*replica{}, led: map[string]ledData{}, ctx: context.Background()}
+		path: filepath.Join(cfg.Dir, "replicas.json"), log: cfg.Log, now: cfg.Clock.Boot, ends: map[string]*replica{}, led: map[string]ledData{}, stay: map[string]string{}, ctx: context.Background()}
 	for _, k := range cfg.Replications {
 		r.kinds[k.Kind()] = k
 	}
-	if err := loadJSON(r.path, &r.led); err != nil {
-		return nil, nil, fmt.Errorf("data that an earlier agent shipped: %w", err)
+	r.metrics = newReplicationMetrics(r.states)
+	if err := loadJSON(r.path, &r.led); err != nil { // a crash of the machine: nothing of this boot is damaged
+		r.log.Warn("which data an earlier agent shipped is not known", zap.Error(err))
+		r.led = map[string]ledData{}
 	}
 	if _, can := cfg.Driver.(Demoter); can {
 		return r, demotingReplicas{r}, nil
@@ -143,14 +157,39 @@ func (r *replicas) put(id string, e *replica) error {
 	var err error
 	if before.lead != nil && (e == nil || e.lead != before.lead) {
 		err = before.lead.Close()
+		r.counted(*before)
 	}
 	if before.follow != nil && (e == nil || e.follow != before.follow) {
 		err = errors.Join(err, before.follow.Close())
+		r.counted(*before)
 	}
 	return err
 }
 
-// remember writes down what is led here; the zero epoch forgets.
+// counted keeps what an end has counted that is not held any more.
+func (r *replicas) counted(e replica) {
+	if s, ok := e.status(); ok {
+		r.metrics.closed(s.replicaKey, s.Replicated)
+	}
+}
+
+// states returns how far everything is that is shipped or followed, by whomever.
+func (r *replicas) states() (all []replicaState) {
+	r.mu.Lock()
+	ends := make([]replica, 0, len(r.ends))
+	for _, e := range r.ends {
+		ends = append(ends, *e)
+	}
+	r.mu.Unlock()
+	for _, e := range ends {
+		if s, ok := e.status(); ok {
+			all = append(all, s)
+		}
+	}
+	return all
+}
+
+// remember writes down what is led here; the zero epoch forgets. It is not waited for to reach the disk: in another boot nothing is led.
 func (r *replicas) remember(id string, l ledData) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -162,7 +201,7 @@ func (r *replicas) remember(id string, l ledData) error {
 	} else {
 		delete(r.led, id)
 	}
-	return saveJSON(r.path, r.led)
+	return writeVolatile(r.path, r.led)
 }
 
 // Start implements Driver.
@@ -170,17 +209,11 @@ func (r *replicas) Start(ctx context.Context, in Instance) (Status, error) {
 	if in.Role != api.RoleActive || !in.App.Replicated() {
 		return r.Driver.Start(ctx, in)
 	}
-	if e := r.end(in.ID); e.lead != nil && e.epoch == in.Epoch {
+	if e := r.end(in.ID); e.leads() && e.epoch == in.Epoch {
 		return r.Driver.Start(ctx, in)
 	}
-	kind, data, err := r.dataOf(in.App, in.ID)
+	kind, data, err := r.promote(ctx, in.App, in.ID, in.Epoch)
 	if err != nil {
-		return Status{}, err
-	}
-	if err := r.put(in.ID, nil); err != nil {
-		return Status{}, fmt.Errorf("data of %s: %w", in.ID, err)
-	}
-	if err := r.remember(in.ID, ledData{App: in.App, Epoch: in.Epoch}); err != nil {
 		return Status{}, err
 	}
 	st, err := r.Driver.Start(ctx, in)
@@ -194,12 +227,34 @@ func (r *replicas) Start(ctx context.Context, in Instance) (Status, error) {
 	return st, nil
 }
 
+// promote makes the data here those of an epoch, before anything is started that may write to them. It costs no time for those which are.
+func (r *replicas) promote(ctx context.Context, app spec.App, id string, epoch uint64) (Replication, Data, error) {
+	kind, data, err := r.dataOf(app, id)
+	if err != nil {
+		return nil, Data{}, err
+	}
+	if err := r.put(id, nil); err != nil {
+		return nil, Data{}, fmt.Errorf("data of %s: %w", id, err)
+	}
+	if err := r.remember(id, ledData{App: app, Epoch: epoch}); err != nil {
+		return nil, Data{}, err
+	}
+	if err := kind.Promote(ctx, data, epoch); err != nil {
+		return nil, Data{}, &stepError{codeData, fmt.Sprintf("data of %s are not those of epoch %d: %v", id, epoch, err)}
+	}
+	return kind, data, nil
+}
+
 func (r *replicas) lead(kind Replication, data Data, epoch uint64) error {
 	l, err := kind.Lead(r.ctx, data, epoch)
 	if err != nil {
 		return &stepError{codeData, fmt.Sprintf("data of %s not shipped: %v", data.Instance, err)}
 	}
-	return r.put(data.Instance, &replica{epoch: epoch, lead: l})
+	if err := r.put(data.Instance, &replica{app: data.App.Name, epoch: epoch, lead: l}); err != nil {
+		return err
+	}
+	go r.forget(r.ctx, kind, data, epoch, l)
+	return nil
 }
 
 // Adopt implements Driver. What an earlier agent shipped is shipped on while its instance runs.
@@ -221,6 +276,9 @@ func (r *replicas) Adopt(ctx context.Context) ([]Status, error) {
 
 // Stop implements Driver.
 func (r *replicas) Stop(ctx context.Context, id string) (Status, error) {
+	if planted.FlushEarly {
+		r.flushed(ctx, id)
+	}
 	st, err := r.Driver.Stop(ctx, id)
 	if err == nil {
 		r.flushed(ctx, id)
@@ -232,7 +290,7 @@ func (r *replicas) Stop(ctx context.Context, id string) (Status, error) {
 // to know asks for its ending.
 func (r *replicas) flushed(ctx context.Context, id string) {
 	e := r.end(id)
-	if e.lead == nil {
+	if !e.leads() {
 		return
 	}
 	try, cancel := context.WithTimeout(ctx, flushTime)
@@ -243,32 +301,25 @@ func (r *replicas) flushed(ctx context.Context, id string) {
 }
 
 func (r *replicas) flush(ctx context.Context, id string, e replica) error {
+	began := r.now()
 	p, sum, err := e.lead.Flush(ctx)
 	if err != nil {
 		return err
 	}
-	return r.put(id, &replica{epoch: e.epoch, final: &ending{p, sum}})
+	r.metrics.flushed(e.app, r.now()-began)
+	r.log.Info("data shipped to the end", zap.String("instance", id), zap.String("position", p.String()))
+	return r.put(id, &replica{app: e.app, epoch: e.epoch, lead: e.lead, final: &ending{p, sum}})
 }
 
 // ending returns where the data of an epoch end that an instance led here, which runs no more. It ships what is missing. The zero
 // ending is that of an instance which was never started under that epoch.
 func (r *replicas) ending(ctx context.Context, app spec.App, id string, epoch uint64) (ending, error) {
-	r.mu.Lock()
-	led := r.led[id].Epoch == epoch
-	r.mu.Unlock()
-	if !led {
+	if !r.ledHere(id, epoch) {
 		return ending{}, nil
 	}
-	e := r.end(id)
-	if e.epoch != epoch || e.lead == nil && e.final == nil { // another agent led it
-		kind, data, err := r.dataOf(app, id)
-		if err != nil {
-			return ending{}, err
-		}
-		if err := r.lead(kind, data, epoch); err != nil {
-			return ending{}, err
-		}
-		e = r.end(id)
+	e, err := r.resumed(app, id, epoch)
+	if err != nil {
+		return ending{}, err
 	}
 	if e.final == nil {
 		if err := r.flush(ctx, id, e); err != nil {
@@ -279,21 +330,76 @@ func (r *replicas) ending(ctx context.Context, app spec.App, id string, epoch ui
 	return *e.final, nil
 }
 
+// ledHere says whether an instance led the epoch here, in this boot.
+func (r *replicas) ledHere(id string, epoch uint64) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.led[id].Epoch == epoch
+}
+
+// resumed returns the shipping of an epoch that was led here, and takes it up again where that has ended before its end: another agent led it, or
+// the instance was killed.
+func (r *replicas) resumed(app spec.App, id string, epoch uint64) (replica, error) {
+	if e := r.end(id); e.epoch == epoch && (e.lead != nil || e.final != nil) {
+		return e, nil
+	}
+	kind, data, err := r.dataOf(app, id)
+	if err != nil {
+		return replica{}, err
+	}
+	if err := r.lead(kind, data, epoch); err != nil {
+		return replica{}, err
+	}
+	return r.end(id), nil
+}
+
 // Kill implements Driver.
 func (r *replicas) Kill(id string) error {
 	err := r.Driver.Kill(id)
-	if e := r.end(id); e.lead != nil {
+	if e := r.end(id); e.leads() {
 		err = errors.Join(err, r.put(id, nil))
 	}
 	return err
 }
 
-// Remove implements Driver.
+// Remove implements Driver. With the data goes what was kept for them, which is made of the same; but where some were set aside, nobody else
+// has those, and all stay.
 func (r *replicas) Remove(id string, deleteData bool) error {
 	if err := errors.Join(r.put(id, nil), r.remember(id, ledData{})); err != nil {
 		return err
 	}
-	return r.Driver.Remove(id, deleteData)
+	if deleteData {
+		aside, err := r.aside(id)
+		if err != nil {
+			return err
+		}
+		if aside != "" {
+			r.log.Warn("data are not deleted: what was set aside is nowhere else", zap.String("instance", id), zap.String("path", aside))
+			deleteData = false
+		}
+	}
+	if err := r.Driver.Remove(id, deleteData); err != nil || !deleteData {
+		return err
+	}
+	return os.RemoveAll(filepath.Join(r.dir, id))
+}
+
+// aside returns a file that was set aside among the data of an instance, "" for none.
+func (r *replicas) aside(id string) (string, error) {
+	keeper, can := able[DataKeeper](r.Driver)
+	if !can {
+		return "", nil
+	}
+	files, err := os.ReadDir(keeper.DataDir(id))
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		return "", err
+	}
+	for _, f := range files {
+		if strings.Contains(f.Name(), AsideTail) && !strings.HasSuffix(f.Name(), SpareTail) {
+			return filepath.Join(keeper.DataDir(id), f.Name()), nil
+		}
+	}
+	return "", nil
 }
 
 // follow has a copy of an instance's data follow an epoch, unless it does already.
@@ -312,20 +418,35 @@ func (r *replicas) follow(app spec.App, id string, epoch uint64) (Following, err
 	if err != nil {
 		return nil, &stepError{codeData, fmt.Sprintf("data of %s not followed: %v", id, err)}
 	}
-	return f, r.put(id, &replica{epoch: epoch, follow: f})
+	return f, r.put(id, &replica{app: app.Name, epoch: epoch, follow: f})
+}
+
+// waits keeps why something is not done yet with an instance that has left, or has just come: nil says that it was done.
+func (r *replicas) waits(id string, err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err == nil {
+		delete(r.stay, id)
+		return
+	}
+	r.stay[id] = shorten(err.Error())
 }
 
 // state says how far the data of an instance are; nil where nothing of them is carried.
 func (r *replicas) state(id string) *api.DataHealth {
 	e := r.end(id)
-	var s Replicated
-	switch {
-	case e.lead != nil:
-		s = e.lead.Status()
-	case e.follow != nil:
-		s = e.follow.Status()
-	default:
+	s, open := e.status()
+	r.mu.Lock()
+	why := r.stay[id]
+	r.mu.Unlock()
+	if why != "" && (!open || e.final != nil) {
+		return &api.DataHealth{Error: why}
+	}
+	if open && e.final != nil && s.Err == "" {
 		return nil
 	}
-	return &api.DataHealth{Position: s.Position.String(), LagMS: s.Lag.Round(time.Millisecond).Milliseconds(), Resyncs: s.Resyncs, Error: s.Err}
+	if !open {
+		return nil
+	}
+	return &api.DataHealth{Position: s.Position.String(), LagMS: s.Lag.Round(time.Millisecond).Milliseconds(), Resyncs: s.Resyncs, Strays: e.strays, Error: s.Err}
 }

@@ -84,8 +84,10 @@ func (w *worker) stepPrepare(ctx context.Context, m mandate, o order) (events.Re
 	if err := specKnown(o); err != nil {
 		return events.Result{}, err
 	}
-	if err := w.a.vips.free(o.run.App.VIP, o.vip); err != nil {
-		return events.Result{}, err
+	if !o.standby { // the active has it meanwhile
+		if err := w.a.vips.free(o.run.App.VIP, o.vip); err != nil {
+			return events.Result{}, err
+		}
 	}
 	in := w.equip(o.run)
 	in.Role = api.RoleStandby
@@ -176,13 +178,27 @@ func (w *worker) stepPersist(ctx context.Context, m mandate, o order) (events.Re
 		in.Role, in.Epoch = api.RoleActive, o.epoch
 		_ = w.launch(ctx, m, in)
 	}
-	if err := w.a.persist(w.app, o.epoch); err != nil {
+	if err := w.settles(ctx, o); err != nil {
 		if w.a.epochs.Highest(w.app) > o.epoch {
 			return events.Result{}, &stepError{codeStaleEpoch, err.Error()}
 		}
 		return events.Result{}, err
 	}
 	return events.Result{}, nil
+}
+
+// settles has the epoch on the disk, and with it that the data here are its: what is written once is waited for once.
+func (w *worker) settles(ctx context.Context, o order) error {
+	promoted := make(chan error, 1)
+	if o.run.App.Replicated() && w.a.epochs.Highest(w.app) <= o.epoch {
+		go func() {
+			_, _, err := w.a.data.promote(ctx, o.run.App, o.instance, o.epoch)
+			promoted <- err
+		}()
+	} else {
+		promoted <- nil
+	}
+	return errors.Join(w.a.persist(w.app, o.epoch), <-promoted)
 }
 
 // stepActivate starts the instance as the active of its epoch and waits until it is healthy. When it fails, the epoch has ended on

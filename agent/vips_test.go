@@ -130,7 +130,7 @@ func TestVIPFollowsTheLease(t *testing.T) {
 		if n.on() != testVIP || n.said == vipAnnounces {
 			t.Errorf("taken off by somebody it is %q again, announced %d times", n.on(), n.said)
 		}
-		w.server.down()
+		w.server.Stop()
 		begun := w.boot()
 		for w.boot() < begun+cfg.TTL {
 			w.pass(100 * time.Millisecond)
@@ -141,7 +141,7 @@ func TestVIPFollowsTheLease(t *testing.T) {
 		if n.on() != "" {
 			t.Errorf("on without a lease: %q", n.on())
 		}
-		w.server.up(t)
+		w.server.Start(t, w.store)
 	})
 }
 
@@ -207,6 +207,11 @@ func TestVIPOfAnEarlierAgent(t *testing.T) {
 		if n.on() != testVIP {
 			t.Errorf("on after the agent has gone: %q", n.on())
 		}
+		n.set(func() {
+			if until, deadline := n.until[testVIP], w.lastDeadline(d); until > deadline {
+				t.Errorf("with nobody to take it off it is on until %s, and the lease ends at %s", until, deadline)
+			}
+		})
 		cfg.Driver = d
 		a = w.agent(cfg)
 		w.pass(time.Minute)

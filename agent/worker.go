@@ -11,6 +11,7 @@ import (
 
 	"github.com/go-cluster/go-cluster/api"
 	"github.com/go-cluster/go-cluster/events"
+	"github.com/go-cluster/go-cluster/invariants/planted"
 )
 
 // Pauses of a worker.
@@ -46,7 +47,8 @@ type worker struct {
 	told      map[uint64]bool
 	retries   map[string]retry // by instance
 	refreshed bool
-	vacant    time.Duration // on CLOCK_BOOTTIME: when the app last had anything here
+	occupied  bool          // the app had something here when that was last looked at
+	vacant    time.Duration // on CLOCK_BOOTTIME: since when it has nothing
 	why       string        // why nothing is done, as logged last
 }
 
@@ -191,6 +193,8 @@ func (w *worker) turn(ctx context.Context) (wait time.Duration, more bool) {
 		w.later(d.instance, w.remove(ctx, m, d))
 	case deedResume:
 		w.later(d.instance, w.resume(ctx, m, d))
+	case deedStand:
+		w.later(d.instance, w.stand(ctx, m, d))
 	case deedEnd:
 		w.log.Warn("epoch ended: its instance does not run any more", zap.String("instance", d.instance), zap.Uint64("epoch", d.epoch))
 		err = errors.Join(w.a.vips.drop(d.instance), w.a.ended.Add(api.FencedEpoch{App: w.app, Instance: d.instance, Epoch: d.epoch}))
@@ -226,23 +230,31 @@ func (w *worker) decide(m mandate, s session) (deed, bool) {
 		w.idle("what the log says cannot be written down", zap.Error(err))
 		return deed{}, false
 	}
-	now := w.a.cfg.Clock.Boot()
 	return v.next(m.inc, known{
 		statuses: statuses, result: w.a.journal.Get, told: func(seq uint64) bool { return w.told[seq] }, ended: w.a.ended.Has,
-		defers: func(id string) bool { return now < w.retries[id].at },
+		follows: w.a.data.follows,
+		defers: func(id string) bool {
+			r, tried := w.retries[id]
+			return tried && w.a.cfg.Clock.Boot() < r.at
+		},
 	}), true
 }
 
 // remember writes down what must be known before the events have been read again. w.mu is held.
 func (w *worker) remember(inc string) error {
 	v := w.view
-	if app := v.state.Apps[w.app]; app != nil && app.Epoch > w.a.epochs.Highest(w.app) {
+	if app := v.state.Apps[w.app]; app != nil && app.Epoch > w.a.epochs.Highest(w.app) && !v.persists(inc, app.Epoch) && !planted.EpochNotWritten {
 		if err := w.a.persist(w.app, app.Epoch); err != nil {
 			return err
 		}
 	}
 	if to := v.isolation(); to != "" {
 		if err := w.a.hosted.Isolate(w.app, to, v.isolationImplied()); err != nil {
+			return err
+		}
+	}
+	if app := v.state.Apps[w.app]; app != nil && len(app.Lost) > 0 {
+		if err := w.a.lost.Told(app.Lost); err != nil {
 			return err
 		}
 	}
@@ -263,8 +275,12 @@ func (w *worker) lingers(m mandate) time.Duration {
 	w.mu.Lock()
 	concerns := w.view.concerns(m.inc)
 	w.mu.Unlock()
+	before := w.occupied
+	if w.occupied = concerns || len(w.statuses()) > 0; w.occupied {
+		return workerLinger
+	}
 	now := w.a.cfg.Clock.Boot()
-	if concerns || len(w.statuses()) > 0 {
+	if before {
 		w.vacant = now
 	}
 	return max(0, w.vacant+workerLinger-now)
@@ -289,17 +305,23 @@ func (w *worker) statuses() []Status {
 
 // later notes whether something is to be tried again, and when.
 func (w *worker) later(id string, err error) {
+	w.a.data.waits(id, err)
 	if err == nil {
 		delete(w.retries, id)
 		return
 	}
+	w.a.kick()
 	wait := min(max(2*w.retries[id].wait, workerRetry), resumeLongest)
 	w.retries[id] = retry{at: w.a.cfg.Clock.Boot() + wait, wait: wait}
 	w.log.Warn("trying again later", zap.String("instance", id), zap.Duration("in", wait), zap.Error(err))
 }
 
 func (w *worker) untilRetry() time.Duration {
-	wait, now := workerPatient, w.a.cfg.Clock.Boot()
+	wait := workerPatient
+	if len(w.retries) == 0 {
+		return wait
+	}
+	now := w.a.cfg.Clock.Boot()
 	for _, r := range w.retries {
 		if r.at > now {
 			wait = min(wait, r.at-now)

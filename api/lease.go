@@ -1,6 +1,7 @@
 package api
 
 import (
+	"github.com/go-cluster/go-cluster/events"
 	"github.com/go-cluster/go-cluster/spec"
 )
 
@@ -11,6 +12,9 @@ const (
 	LeaseClosed  = "closed"  // by the labeler, over held: no renewal can succeed any more
 	LeaseFree    = "free"    // by the labeler, after the incarnation's end is in the log
 )
+
+// LeaseMax is the largest lease accepted, in bytes.
+const LeaseMax = 256 << 10
 
 // Lease is the one message of a node on its lease subject. The agent writes held and yielded, the labeler closed and free; each
 // write is compare-and-append on the subject.
@@ -27,6 +31,7 @@ type Lease struct {
 	Load      Load             `json:"load,omitzero"`
 	Instances []InstanceHealth `json:"instances,omitempty"`
 	Fenced    []FencedEpoch    `json:"fenced,omitempty"` // epochs that the node has ended by itself
+	Lost      []LostData       `json:"lost,omitempty"`   // what the node has set aside, and nobody else has
 	LogSeq    uint64           `json:"log_seq,omitzero"` // instances reflects orders up to here
 }
 
@@ -49,7 +54,14 @@ type DataHealth struct {
 	Position string `json:"position"`         // see events.Position
 	LagMS    int64  `json:"lag_ms"`           // of an active: age of the oldest write that is not shipped; of a copy: for how long more is known to be there
 	Resyncs  int    `json:"resyncs,omitzero"` // times that a copy was begun anew since it could not go on
+	Strays   int    `json:"strays,omitzero"`  // of an active: objects that somebody shipped into epochs that had ended, and that were deleted
 	Error    string `json:"error,omitzero"`   // why it does not go on at present
+}
+
+// LostData is what a node that led an epoch of an app has of it and its successor did not begin with.
+type LostData struct {
+	App  string          `json:"app"`
+	Data events.DataLost `json:"data"`
 }
 
 // FencedEpoch is an epoch that a node ended without an order.

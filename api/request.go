@@ -191,6 +191,8 @@ type MoveRequest struct {
 	From  string `json:"from,omitzero"`
 	To    string `json:"to,omitzero"`
 	Force bool   `json:"force,omitzero"`
+	// DeleteLocal has the data on the node that is left deleted, once what is stored elsewhere is proved.
+	DeleteLocal bool `json:"delete_local,omitzero"`
 }
 
 // EvacuateRequest empties every node that matches.

@@ -33,6 +33,12 @@ type Load struct {
 	Memory float64 `json:"memory"`
 }
 
+// Sight is what a node says of itself that a plan goes by and no event does.
+type Sight struct {
+	Load
+	Data map[string]DataHealth // by app: how far the copy is that it has of the app's data
+}
+
 // NodeView is one row of `node list`.
 type NodeView struct {
 	ID         string            `json:"id"`
@@ -52,7 +58,15 @@ type NodeDetail struct {
 	NodeView  `json:",inline"`
 	Inc       string         `json:"inc"`
 	Instances []InstanceView `json:"instances"`
-	Orders    []NodeOrder    `json:"orders"` // open ones that empty the node
+	Orders    []NodeOrder    `json:"orders"`         // open ones that empty the node
+	Left      []LeftView     `json:"left,omitempty"` // what has left the node, and something of it is still there
+}
+
+// LeftView is an instance that has left a node, and why something of it is still there.
+type LeftView struct {
+	ID  string `json:"id"`
+	App string `json:"app"`
+	Why string `json:"why"`
 }
 
 // NodeOrder is a standing order that empties a node.
@@ -93,8 +107,18 @@ type AppDetail struct {
 	Pending   []events.Rejection  `json:"pending"`
 	Why       string              `json:"why"`             // one sentence while it is pending
 	Relax     []events.Relaxation `json:"relax,omitempty"` // the smallest changes that would give it a place
-	By        string              `json:"by"`              // who the spec in force is by: an actor, or the agent whose program declared it
+	Standbys  *StandbysView       `json:"standbys,omitzero"`
+	By        string              `json:"by"` // who the spec in force is by: an actor, or the agent whose program declared it
 	Declared  []DeclarationView   `json:"declared,omitempty"`
+	Lost      []events.DataLost   `json:"lost,omitempty"` // data that a takeover went on without and a node came back with, oldest first
+}
+
+// StandbysView is how many warm standbys a singleton has.
+type StandbysView struct {
+	Wanted     int                `json:"wanted"`
+	Kept       int                `json:"kept"`
+	Why        string             `json:"why,omitzero"` // there are fewer than wanted
+	Rejections []events.Rejection `json:"rejections,omitempty"`
 }
 
 // DeclarationView is what the programs on some nodes declare of an app, or of the policy.
@@ -260,6 +284,7 @@ type PreviewReply struct {
 	// Rests names what the change replaces, and what that is now: a change made on other grounds is another change.
 	Rests  map[string]string `json:"rests,omitempty"`
 	Waves  int               `json:"waves"`
+	More   bool              `json:"more,omitzero"` // further moves follow from these: too many to be said
 	Bound  Bound             `json:"bound,omitzero"`
 	Gap    float64           `json:"gap"` // (moves − bound) / max(1, bound)
 	Before Evenness          `json:"before,omitzero"`

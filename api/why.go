@@ -66,8 +66,9 @@ type WhyNotRequest struct {
 type WhyNotReply struct {
 	App        string              `json:"app"`
 	Node       string              `json:"node"`
-	Instance   string              `json:"instance"` // that it was judged for; "" for a further one
-	At         string              `json:"at"`       // where that is now
+	Instance   string              `json:"instance"`         // that it was judged for; "" for a further one
+	At         string              `json:"at"`               // where that is now
+	Standby    string              `json:"standby,omitzero"` // the app's standby on the node
 	Seq        uint64              `json:"seq"`
 	Allowed    bool                `json:"allowed"` // no rule stands against it
 	Why        string              `json:"why"`     // one sentence

@@ -56,8 +56,13 @@ func (c *cluster) applyWeb(app string, replicas int) []string {
 
 func (c *cluster) apply(app, spec string) {
 	c.t.Helper()
+	c.applyWhole(app, spec+commonSpec)
+}
+
+func (c *cluster) applyWhole(app, spec string) {
+	c.t.Helper()
 	file := filepath.Join(c.dir, app+".yaml")
-	if err := os.WriteFile(file, []byte(spec+commonSpec+runAs()), 0o644); err != nil {
+	if err := os.WriteFile(file, []byte(spec+runAs()), 0o644); err != nil {
 		c.t.Fatal(err)
 	}
 	c.must("app", "apply", "-f", file)

@@ -27,9 +27,10 @@ import (
 )
 
 const (
-	name     = "chaos"         // of each cluster; each has a NATS server of its own
-	ttl      = 3 * time.Second // of leases: the least that agents take
-	keptMark = "kept"          // file in a directory that is not removed
+	name     = "chaos"          // of each cluster; each has a NATS server of its own
+	ttl      = 3 * time.Second  // of leases: the least that agents take
+	calm     = 15 * time.Second // of leases, where nobody is lost: a busy machine is not to lose somebody either
+	keptMark = "kept"           // file in a directory that is not removed
 	limit    = 90 * time.Second
 )
 
@@ -42,7 +43,8 @@ type cluster struct {
 	url      string // of NATS; stays the same when the server is started again
 	lan      *lan   // nil: everything is on this machine's own network
 	procs    []*process
-	nc       *nats.Conn // the watcher's own
+	sites    map[string]string // where the programs of nodes answer that have their app in them
+	nc       *nats.Conn        // the watcher's own
 	subjects events.Subjects
 	stop     context.CancelFunc
 	watching sync.WaitGroup
@@ -81,16 +83,23 @@ func newDir(t *testing.T) string {
 // start starts a whole cluster with the nodes and waits until they are ready.
 func start(t *testing.T, leaseTTL time.Duration, nodes ...string) *cluster {
 	t.Helper()
+	c := startServices(t)
+	for _, n := range nodes {
+		c.spawn(c.agent(n, n, leaseTTL))
+	}
+	c.until("the nodes are ready", limit, func(v *projections.Cluster) bool { return ready(v, nodes...) })
+	return c
+}
+
+// startServices starts a cluster without nodes.
+func startServices(t *testing.T) *cluster {
+	t.Helper()
 	c := open(t, newDir(t))
 	c.startNATS()
 	c.connect(c.url)
 	for _, s := range serviceNames {
 		c.spawn(c.service(s))
 	}
-	for _, n := range nodes {
-		c.spawn(c.agent(n, n, leaseTTL))
-	}
-	c.until("the nodes are ready", limit, func(v *projections.Cluster) bool { return ready(v, nodes...) })
 	return c
 }
 

@@ -13,7 +13,7 @@ import (
 
 	json "github.com/go-json-experiment/json"
 
-	"github.com/go-cluster/go-cluster/examples/counter"
+	"github.com/go-cluster/go-cluster/examples/journal"
 	"github.com/go-cluster/go-cluster/transport"
 )
 
@@ -33,14 +33,14 @@ func (l life) String() string {
 }
 
 // lives reads a journal: what each process of a singleton has written, in the order of the file.
-func lives(t testing.TB, journal string) (all []life, numbers []uint64) {
+func lives(t testing.TB, file string) (all []life, numbers []uint64) {
 	t.Helper()
-	b, err := os.ReadFile(journal)
+	b, err := os.ReadFile(file)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for line := range bytes.Lines(b) {
-		var l counter.Line
+		var l journal.Line
 		if json.Unmarshal(line, &l) != nil || line[len(line)-1] != '\n' {
 			continue // its writer was killed, and nobody has seen the number
 		}

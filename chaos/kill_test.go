@@ -73,6 +73,25 @@ func TestKilledDuringAMove(t *testing.T) {
 	}
 }
 
+// strike kills who has a part in a move of the app, as SIGKILL does. It returns who is to be started again, nil for nobody.
+func (c *cluster) strike(victim, app, from, to string) (p *process) {
+	switch victim {
+	case victimSource:
+		p = c.proc("agent-" + from)
+	case victimTarget:
+		p = c.proc("agent-" + to)
+	case victimApp:
+		for _, a := range c.living(app) {
+			_ = syscall.Kill(a.pid, syscall.SIGKILL)
+		}
+		return nil
+	default:
+		p = c.proc(victim)
+	}
+	p.kill()
+	return p
+}
+
 func killDuringAMove(t *testing.T, r row) {
 	const app = "victim"
 	nodes := []string{"n1", "n2", "n3"}
@@ -90,23 +109,7 @@ func killDuringAMove(t *testing.T, r row) {
 
 	hit := make(chan *process, 1) // who is to be started again, nil for nobody
 	c.onEvent(r.at, app, func() {
-		var p *process
-		switch r.victim {
-		case victimSource:
-			p = c.proc("agent-" + from)
-		case victimTarget:
-			p = c.proc("agent-" + to)
-		case victimApp:
-			for _, a := range c.living(app) {
-				_ = syscall.Kill(a.pid, syscall.SIGKILL)
-			}
-		default:
-			p = c.proc(r.victim)
-		}
-		if p != nil {
-			p.kill()
-		}
-		hit <- p
+		hit <- c.strike(r.victim, app, from, to)
 	})
 	// Who gives the command may lose whom it talks to, and is told so; that is not looked at here.
 	c.spawn(&process{name: "move", env: c.mark(), argv: c.argv("app", "move", app, "--from", from, "--to", to, "--detach")})

@@ -35,21 +35,29 @@ type lan struct {
 	links map[string]*netlink.Handle
 }
 
+// lacking skips a test that cannot be done here, which in CI is a failure.
+func lacking(t *testing.T, who, what string) {
+	t.Helper()
+	if os.Getenv("CI") == "true" {
+		t.Fatalf("%s: needs %s", who, what)
+	}
+	t.Skipf("%s: needs %s", who, what)
+}
+
+func needRoot(t *testing.T, who string) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		lacking(t, who, "root")
+	}
+}
+
 // newLAN makes the network, or skips the test where that cannot be done, which in CI is a failure.
 func newLAN(t *testing.T, nodes ...string) *lan {
 	t.Helper()
-	lacking := func(what string) {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("hosts with networks of their own need " + what)
-		}
-		t.Skip("hosts with networks of their own need " + what)
-	}
-	if os.Geteuid() != 0 {
-		lacking("root")
-	}
+	needRoot(t, "hosts with networks of their own")
 	for tool, pkg := range map[string]string{"ip": "iproute2", "nft": "nftables"} {
 		if _, err := exec.LookPath(tool); err != nil {
-			lacking("package " + pkg)
+			lacking(t, "hosts with networks of their own", "package "+pkg)
 		}
 	}
 	l := &lan{t: t, hosts: append([]string{lanNATS, lanClient}, nodes...), ns: map[string]netns.NsHandle{}, links: map[string]*netlink.Handle{}}

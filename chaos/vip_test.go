@@ -290,7 +290,9 @@ func (c *cluster) badAddresses(w *witness) {
 	c.lan.on(lanClient, "ip", "addr", "add", taken, "dev", "eth0")
 	seq := c.seq()
 	old := c.living("four")[0].pid
-	c.must("app", "apply", "-f", c.vipFile("four", taken, "eth0"))
+	if r := c.cli("app", "apply", "-f", c.vipFile("four", taken, "eth0")); r.code != 7 || !strings.Contains(r.err, "four does not come up") || !strings.Contains(r.err, taken+" on eth0 is in use") {
+		c.t.Errorf("an address in use: %s", r)
+	}
 	until(c.t, "the conflict is in the log", limit, func() bool {
 		for _, e := range c.stored(seq) {
 			if d, ok := e.Data.(*events.StepFailed); ok && d.Code == "vip_conflict" && strings.Contains(d.Detail, taken) {

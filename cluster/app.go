@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/go-cluster/go-cluster/agent/embedded"
+	"github.com/go-cluster/go-cluster/cluster/internal/attach"
 	"github.com/go-cluster/go-cluster/spec"
 )
 
@@ -21,8 +22,9 @@ type Application struct {
 	faults   []string
 	code     embedded.App
 	platform *Platform
-	log      *Log // nil for none
-	fixed    bool // Run has begun: its functions are known
+	log      *Log         // nil for none
+	data     *attach.Data // nil for none
+	fixed    bool         // Run has begun: its functions are known
 }
 
 // AppOption says something about an app: how many instances it has, and with a Constraint where they may run.
@@ -69,6 +71,12 @@ func mode(m spec.Mode, more func(*spec.App)) AppOption {
 // Singleton has one active instance at most, guarded by an epoch: when it moves, the new place is prepared, the old one steps down,
 // and only then does the new one serve.
 func Singleton() AppOption { return mode(spec.Singleton, nil) }
+
+// Standbys has n further instances of a singleton on other nodes run as standbys, ready to take over: each is started and told OnStandby, and
+// the one where the singleton moves, or is taken over, is told OnActive. Who has stepped down in a move stays as a standby.
+func Standbys(n int) AppOption {
+	return appOption(func(a *Application) { a.spec.Standbys = n })
+}
 
 // Spread has one instance on every eligible node. They never move: one begins where a node becomes eligible and stops where a node
 // no longer is.
@@ -134,9 +142,6 @@ func (a *Application) bind(p *Platform) []string {
 		faults = append(faults, "it is registered with another platform")
 	}
 	a.platform = p
-	if why := a.logFault(); why != "" {
-		faults = append(faults, why)
-	}
 	if err := a.spec.ValidateDeclared(); err != nil {
 		faults = append(faults, err.Error())
 	} else if no := a.spec.Unsupported(); len(no) > 0 {
@@ -162,6 +167,9 @@ func (a *Application) build() (embedded.App, spec.App) {
 	}
 	if a.log != nil {
 		return a.log.around(a.code), s
+	}
+	if a.data != nil {
+		return a.data.Around(a.code), s
 	}
 	return a.code, s
 }

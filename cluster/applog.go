@@ -11,7 +11,6 @@ import (
 	"github.com/go-cluster/go-cluster/agent/embedded"
 	"github.com/go-cluster/go-cluster/agent/wal"
 	"github.com/go-cluster/go-cluster/api"
-	"github.com/go-cluster/go-cluster/spec"
 )
 
 // LogState is what an app makes of the records of its Log: Apply takes one over, Snapshot writes all of it, Restore reads that again.
@@ -58,7 +57,10 @@ func (a *Application) Log(s LogState, options ...LogOption) *Log {
 		if a.log != nil {
 			a.faults = append(a.faults, "Log: it has one")
 		}
-		a.log = l
+		if a.data != nil {
+			a.faults = append(a.faults, "Log: it has "+a.data.What+": its data are in one place")
+		}
+		a.log, a.spec.Log = l, true
 	})
 	return l
 }
@@ -127,43 +129,27 @@ func logError(err error) error {
 	return typed(err, code)
 }
 
-// around puts the log around the functions of its app: it is there before them, and their role is that of the log.
+// around has the app's functions know whether its log may be written. What there is in it is the business of the agent, which has it begin an
+// epoch before the instance serves.
 func (l *Log) around(code embedded.App) embedded.App {
 	start, standby, active := code.OnStart, code.OnStandby, code.OnActive
 	code.OnStart = func(ctx context.Context) error {
 		l.become(0)
-		end, err := l.open(ctx)
-		if err != nil {
-			return err
-		}
-		go func() {
-			if err := end.Follow(ctx); err != nil {
-				zap.New(handlerCore{l.app.platform.log.Handler()}).Error("the app's log is not followed any more", zap.String("app", l.app.name), zap.Error(err))
-			}
-		}()
 		return optional(start)(ctx)
 	}
 	code.OnStandby = func(ctx context.Context) error {
+		err := optional(standby)(ctx)
 		if epoch, stepsDown := Epoch(ctx); stepsDown {
-			err := optional(standby)(ctx)
 			l.mu.Lock()
 			defer l.mu.Unlock()
 			if l.epoch == epoch {
 				l.epoch = 0
 			}
-			return err
 		}
-		// A move goes on to the step-down only once this has returned.
-		if err := l.end.CatchUp(ctx); err != nil {
-			return err
-		}
-		return optional(standby)(ctx)
+		return err
 	}
 	code.OnActive = func(ctx context.Context) error {
 		epoch, _ := Epoch(ctx)
-		if err := l.end.Begin(ctx, epoch); err != nil {
-			return err
-		}
 		l.become(epoch)
 		return optional(active)(ctx)
 	}
@@ -177,7 +163,7 @@ func optional(f embedded.Func) embedded.Func {
 	return f
 }
 
-// open opens the log when an instance first begins here. Later ones go on with the state that is there.
+// open opens the log when it is first wanted here. Later instances go on with the state that is there.
 func (l *Log) open(ctx context.Context) (*wal.Log, error) {
 	l.mu.Lock()
 	have := l.end
@@ -201,12 +187,4 @@ func (l *Log) open(ctx context.Context) (*wal.Log, error) {
 		l.end = end
 	}
 	return l.end, nil
-}
-
-// logFault says why the app cannot have a log. a.mu is held.
-func (a *Application) logFault() string {
-	if a.log != nil && a.spec.Mode != "" && a.spec.Mode != spec.Singleton {
-		return "Log: only a singleton has one writer, and its mode is " + string(a.spec.Mode)
-	}
-	return ""
 }

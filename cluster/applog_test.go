@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"net/http"
 	"slices"
 	"strings"
 	"sync"
@@ -17,6 +18,9 @@ import (
 
 	"github.com/anishathalye/porcupine"
 
+	"github.com/go-cluster/go-cluster/agent/replicationtest"
+	"github.com/go-cluster/go-cluster/events"
+	"github.com/go-cluster/go-cluster/invariants"
 	"github.com/go-cluster/go-cluster/projections"
 )
 
@@ -104,28 +108,22 @@ func (b *bank) active() string {
 	return ""
 }
 
-// use is one read or write, wherever somebody answers; an answer that does not come is one of any later time.
-type use struct {
-	write bool
-	entry string
-}
-
 // use writes and reads until ctx ends. A write whose fate is not known is never tried again.
 func (b *bank) use(ctx context.Context, client int) {
 	r := rand.New(rand.NewPCG(7, uint64(client)))
 	for n := 0; ctx.Err() == nil; n++ {
-		c := use{write: r.IntN(3) > 0, entry: fmt.Sprintf("%d-%d", client, n)}
+		c := replicationtest.Use{Write: r.IntN(3) > 0, Entry: fmt.Sprintf("%d-%d", client, n)}
 		got, known := "", false
 		began := b.clock.Add(1)
 		for ctx.Err() == nil && !known {
 			br := b.at(b.nodes[r.IntN(3)])
 			try, cancel := context.WithTimeout(b.w.ctx, 2*time.Second)
 			var err error
-			if c.write {
+			if c.Write {
 				b.mu.Lock()
-				b.asked[c.entry] = true
+				b.asked[c.Entry] = true
 				b.mu.Unlock()
-				_, err = br.log.Append(try, []byte(c.entry))
+				_, err = br.log.Append(try, []byte(c.Entry))
 			} else {
 				err = br.log.View(try, func() { got = br.state.newest() })
 			}
@@ -140,36 +138,19 @@ func (b *bank) use(ctx context.Context, client int) {
 			}
 		}
 		ended := b.clock.Add(1)
-		if !known && (!c.write || ctx.Err() != nil) {
+		if !known && (!c.Write || ctx.Err() != nil) {
 			continue
 		}
 		b.mu.Lock()
 		if !known {
-			ended = 1 << 60
-		} else if c.write {
-			b.acked = append(b.acked, c.entry)
+			ended = replicationtest.Never
+		} else if c.Write {
+			b.acked = append(b.acked, c.Entry)
 		}
 		b.calls = append(b.calls, porcupine.Operation{ClientId: client, Input: c, Call: began, Output: got, Return: ended})
 		b.mu.Unlock()
 		<-time.After(time.Duration(20+r.IntN(200)) * time.Millisecond)
 	}
-}
-
-// model: a read sees the newest write.
-var model = porcupine.Model{
-	Init: func() any { return "" },
-	Step: func(state, input, output any) (bool, any) {
-		if c := input.(use); c.write {
-			return true, c.entry
-		}
-		return output == state, state
-	},
-	DescribeOperation: func(input, output any) string {
-		if c := input.(use); c.write {
-			return "write " + c.entry
-		}
-		return fmt.Sprintf("read %s", output)
-	},
 }
 
 // judge holds the ledger of the last active against what clients were told.
@@ -207,7 +188,7 @@ func (b *bank) judge() {
 		}
 	}
 	if lost > 0 || len(b.acked) == 0 {
-		w.Errorf("of %d acknowledged entries %d are lost", len(b.acked), lost)
+		w.Fatalf("of %d acknowledged entries %d are lost", len(b.acked), lost)
 	}
 	for _, n := range b.nodes { // standbys are close behind
 		if n == node || b.at(n).log.end == nil {
@@ -219,13 +200,51 @@ func (b *bank) judge() {
 			w.Errorf("%s has %d entries, the active %d", n, len(got), len(all))
 		}
 	}
-	switch porcupine.CheckOperationsTimeout(model, b.calls, time.Minute) {
-	case porcupine.Illegal:
+	if !replicationtest.Linearizable(w, all, b.calls) {
 		w.Errorf("the history of %d calls is not linearizable", len(b.calls))
-	case porcupine.Unknown:
-		w.Errorf("whether the history of %d calls is linearizable was not found out within a minute", len(b.calls))
 	}
+	stale := porcupine.Operation{Input: replicationtest.Use{}, Output: all[0], Call: b.clock.Add(1), Return: b.clock.Add(1)}
+	if replicationtest.Linearizable(w, all, append(slices.Clone(b.calls), stale)) {
+		w.Errorf("an answer of the past, %s, at the end is not noticed", all[0])
+	}
+	b.laws()
 	w.Logf("%d calls, %d acknowledged writes, %d lost, %d entries", len(b.calls), len(b.acked), lost, len(all))
+}
+
+// laws holds everything that was stored against the laws, and what was said of the data at each grant: a planned move's target has exactly what
+// the source left, and a takeover has everything.
+func (b *bank) laws() {
+	w := b.w
+	w.Helper()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	c := invariants.New()
+	exact, caughtUp := 0, 0
+	for _, e := range w.stored {
+		for _, v := range c.Event(events.Message{Event: e}) {
+			w.Errorf("%v", v)
+		}
+		d, is := e.Data.(*events.LeadershipGranted)
+		switch {
+		case !is:
+		case d.DataLossPossible:
+			w.Errorf("epoch %d is granted with data loss possible", d.Epoch)
+		case d.Result == nil || d.Result.Position == "":
+			if d.Epoch > 1 && !d.Undo {
+				w.Errorf("epoch %d is granted, and nobody said where its data begin", d.Epoch)
+			}
+		case d.Result.Checksum == "":
+			w.Errorf("epoch %d begins at %s, without a checksum", d.Epoch, d.Result.Position)
+		default:
+			exact++
+		}
+		if d, is := e.Data.(*events.StepCompleted); is && d.Step == events.StepCatchUp {
+			caughtUp++
+		}
+	}
+	if exact == 0 || caughtUp == 0 {
+		w.Errorf("%d epochs began at a position, %d copies were caught up", exact, caughtUp)
+	}
 }
 
 // A singleton's log moves under write load, planned and unplanned: nothing that was acknowledged is lost, nothing is there twice, and
@@ -294,6 +313,60 @@ func TestLogFaults(t *testing.T) {
 		p := NewPlatform("prod", "node-1", "nats://127.0.0.1:4222")
 		if err := p.Register(f()); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %q", err, want)
+		}
+	}
+}
+
+// How far a log is, on each node that has it, is in the node's lease, in `app show` and in the node's metrics.
+func TestLogPositionIsShown(t *testing.T) {
+	w := newWorld(t, t.TempDir(), natsserverOptions(t))
+	p := w.platform("node-1", MetricsAddr("127.0.0.1:0"))
+	served := ""
+	p.serving = func(at string) { served = at }
+	a := App("bank", Singleton())
+	state := &ledger{}
+	log := a.Log(state)
+	if err := p.Register(a); err != nil {
+		t.Fatal(err)
+	}
+	w.run(p)
+	w.idle("the bank serves", func() bool { return a.Fence(w.ctx) == nil })
+	var last uint64
+	for n := range 3 {
+		var err error
+		if last, err = log.Append(w.ctx, fmt.Appendf(nil, "%d", n)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := fmt.Sprintf("e1:%d", last)
+	client := w.platform("")
+	shown := ""
+	limit := time.Now().Add(30 * time.Second)
+	w.idle("app show has the position", func() bool {
+		if time.Now().After(limit) {
+			t.Fatalf("app show has %q, want %q", shown, want)
+		}
+		v, err := client.App(w.ctx, "bank")
+		if err != nil || len(v.Instances) != 1 || v.Instances[0].Data == nil {
+			return false
+		}
+		shown = v.Instances[0].Data.Position
+		return shown == want
+	})
+	r, err := http.Get("http://" + served + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	b, _ := io.ReadAll(r.Body)
+	_ = r.Body.Close()
+	for _, line := range []string{
+		fmt.Sprintf(`gc_replication_position{app="bank",node="node-1",role="active"} %d`, last),
+		`gc_replication_epoch{app="bank",node="node-1",role="active"} 1`,
+		`gc_replication_lag_seconds{app="bank",node="node-1",role="active"} 0`,
+		`gc_replication_bytes_total{app="bank",node="node-1",role="active"} 3`,
+	} {
+		if !strings.Contains(string(b), line+"\n") {
+			t.Errorf("the metrics do not have %s", line)
 		}
 	}
 }

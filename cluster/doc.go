@@ -15,7 +15,8 @@
 //
 // The functions of an instance are called one after the other, each within 30 s (HookTimeout), and may be called more than once. A
 // panic in one is its error, not the end of the program. An error, a panic or a time-out of OnStart or OnActive means that the
-// instance does not run here: it is tried elsewhere, and here again after a while. Of OnStandby and OnStop it is only logged.
+// instance does not run here: it is tried elsewhere, and here again after a while. Of OnStandby and OnStop it is only logged. For each
+// OnStart that succeeded there is one OnStop, whatever ended the instance.
 //
 //	a singleton   OnStart → OnStandby → OnActive → OnStandby → OnStop
 //	a pool member OnStart → OnStop
@@ -34,6 +35,9 @@
 //
 // Application.Log gives a singleton a write-ahead log that its state is made of. What Append has acknowledged is in the state of every later
 // active, whether the one before stepped down, was cut off or is gone; an old active that wakes up stores nothing. No clock is involved.
+//
+// Package cluster/sqlite gives it a SQLite database instead: planned moves lose nothing, a takeover loses at most what was written in the
+// moment before.
 //
 // # Hooks of a move
 //

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -144,7 +145,7 @@ func TestIsolation(t *testing.T) {
 	})
 }
 
-// An instance whose functions fail, panic or hang does not run there: another node has it.
+// An instance whose functions fail, panic or hang does not run there: another node has it. What had started is told to stop.
 func TestBadFunctions(t *testing.T) {
 	for name, bad := range map[string]struct {
 		function string
@@ -161,10 +162,15 @@ func TestBadFunctions(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			inBubble(t, func(w *world) {
 				apps := map[string]*Application{}
+				var started, stopped atomic.Int64
 				w.two(func(node string) *Application {
 					a := App("db", Singleton(), PreferNode("node-1", 100))
 					apps[node] = a
 					if node == "node-1" {
+						a.OnStop(func(context.Context) error { stopped.Add(1); return nil })
+						if bad.function != "start" {
+							a.OnStart(func(context.Context) error { started.Add(1); return nil })
+						}
 						switch bad.function {
 						case "start":
 							a.OnStart(bad.f)
@@ -186,6 +192,9 @@ func TestBadFunctions(t *testing.T) {
 				<-time.After(time.Minute) // whoever is late has returned
 				if err := apps["node-1"].Fence(w.ctx); !errors.Is(err, ErrFenced) {
 					t.Errorf("the gate of the one that was late: %v", err)
+				}
+				if a, b := started.Load(), stopped.Load(); a != b || (a == 0) != (bad.function == "start") {
+					t.Errorf("%d times it had started, and %d times it was told to stop", a, b)
 				}
 			})
 		})

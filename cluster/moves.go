@@ -15,13 +15,15 @@ type MoveRequest struct {
 	FromNode string // may be left out for an app with one instance
 	ToNode   string // without it the platform chooses the best node
 	Force    bool   // override guardrails and the veto of a hook; never a hard rule
+	// DeleteLocal deletes the data on FromNode once what is stored of them has been restored and checked.
+	DeleteLocal bool
 }
 
 // MoveApp moves one instance and returns when it has moved, or why not: ErrRefused and ErrMode with every rule that stands against
 // it, ErrFailed when it was rolled back. When ctx ends before, the move goes on.
 func (p *Platform) MoveApp(ctx context.Context, r MoveRequest) error {
 	what := "move " + r.App
-	ack, err := call[api.MoveRequest, api.Ack](ctx, p, api.AppMove, api.MoveRequest{Meta: p.command(), App: r.App, From: r.FromNode, To: r.ToNode, Force: r.Force})
+	ack, err := call[api.MoveRequest, api.Ack](ctx, p, api.AppMove, api.MoveRequest{Meta: p.command(), App: r.App, From: r.FromNode, To: r.ToNode, Force: r.Force, DeleteLocal: r.DeleteLocal})
 	if err != nil || ack.Order == "" { // it is there already
 		return err
 	}

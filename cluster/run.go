@@ -101,6 +101,9 @@ func (p *Platform) run(ctx context.Context) error {
 			return fmt.Errorf("address of node %s: %w: say Address", p.node, err)
 		}
 	}
+	if err := p.replications(&cfg); err != nil {
+		return err
+	}
 	err = agent.Run(ctx, cfg)
 	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.limit)
 	defer cancel()
@@ -145,13 +148,13 @@ func (p *Platform) reach(ctx context.Context, log *zap.Logger) (*nats.Conn, erro
 func (p *Platform) serve(ctx context.Context, cfg *agent.Config) error {
 	joined, also := make(chan struct{}), cfg.OnJoin
 	cfg.OnJoin = func() {
-		if also != nil {
-			also()
-		}
 		select {
 		case <-joined:
 		default:
 			close(joined)
+		}
+		if also != nil { // who is told finds it ready
+			also()
 		}
 	}
 	ready := func() error {
@@ -163,6 +166,7 @@ func (p *Platform) serve(ctx context.Context, cfg *agent.Config) error {
 		}
 	}
 	registry := transport.NewRegistry()
+	cfg.Metrics = registry
 	for i, addr := range []string{p.healthAddr, p.metricsAddr} {
 		if addr == "" || i == 1 && addr == p.healthAddr {
 			continue

@@ -71,6 +71,18 @@ type InstanceStopped struct {
 	Detail   string `json:"detail"`
 }
 
+// DataLost says that a node which came back has more of an epoch than its successor began with: what was acknowledged in between is
+// missing from the app's data. It was set aside on that node. v1.
+type DataLost struct {
+	Instance string `json:"instance"`
+	Node     string `json:"node"`
+	Epoch    uint64 `json:"epoch"`         // that the node led
+	From     string `json:"from,omitzero"` // position that the successor began with
+	Found    string `json:"found"`         // position of what the node has
+	Bytes    int64  `json:"bytes"`         // of the changes behind From, as far as the node can tell
+	Aside    string `json:"aside"`         // path of the copy on the node
+}
+
 // HookAnswered records how a hook that is no step of a migration ended on a node. v1.
 type HookAnswered struct {
 	Hook   string      `json:"hook"`

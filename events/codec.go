@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"reflect"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -98,11 +99,14 @@ func Decode(subject string, seq uint64, stored time.Time, b []byte) (Event, erro
 	if err != nil {
 		return bad("%v", err)
 	}
-	if err := CheckJSON(b, MaxSize, MaxDepth); err != nil {
-		return bad("%v", err)
-	}
 	r, known := registry[at.Type]
-	w, data := decodeOnce(b, r, known)
+	w, data := decodeQuickly(b, at, r)
+	if data == nil {
+		if err := CheckJSON(b, MaxSize, MaxDepth); err != nil {
+			return bad("%v", err)
+		}
+		w, data = decodeOnce(b, r, known)
+	}
 	if data == nil {
 		if err := json.Unmarshal(b, &w); err != nil {
 			return bad("%v", err)
@@ -147,18 +151,29 @@ func Decode(subject string, seq uint64, stored time.Time, b []byte) (Event, erro
 	return e, nil
 }
 
-// decodeOnce reads envelope and data in one go, which is how nearly all of a log is read. It returns no data for what does not fit:
-// Decode then reads the envelope by itself, and says what is wrong with which of the two.
+// decodeQuickly reads what encode writes, which is nearly all of a log. It returns no data for everything else, which is then read
+// anew: that it is well-formed is known of nothing but what it takes.
+func decodeQuickly(b []byte, at At, r Row) (w wire[jsontext.Value], data any) {
+	if r.form == nil || len(b) > MaxSize {
+		return w, nil
+	}
+	q, ok := quick(b, at)
+	if !ok {
+		return w, nil
+	}
+	into := reflect.New(r.payload)
+	s := scan{rest: q.Data, ok: true}
+	if r.form(&s, into.Elem()); !s.ok || len(s.rest) > 0 {
+		return w, nil
+	}
+	return envelope(q), into.Interface()
+}
+
+// decodeOnce reads envelope and data in one go. It returns no data for what does not fit: Decode then reads the envelope by itself,
+// and says what is wrong with which of the two.
 func decodeOnce(b []byte, r Row, known bool) (w wire[jsontext.Value], data any) {
 	if !known {
 		return w, nil
-	}
-	if q, ok := quick(b); ok {
-		data := r.make()
-		if err := json.Unmarshal(q.Data, data); err != nil {
-			return w, nil
-		}
-		return envelope(q), data
 	}
 	once := wire[payload]{Data: payload{into: r.make()}}
 	if err := json.Unmarshal(b, &once); err != nil || !once.Data.read {

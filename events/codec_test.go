@@ -213,8 +213,8 @@ func FuzzDecode(f *testing.F) {
 	f.Fuzz(checkDecode)
 }
 
-// FuzzPayload leaves the envelope as it must be, so that every mutation reaches a payload.
-func FuzzPayload(f *testing.F) {
+// payloads seeds a target with the number and the payload of each sample.
+func payloads(f *testing.F) []sample {
 	all := samples()
 	for i, s := range all {
 		data, err := json.Marshal(s.data, json.Deterministic(true))
@@ -223,6 +223,12 @@ func FuzzPayload(f *testing.F) {
 		}
 		f.Add(uint8(i), data)
 	}
+	return all
+}
+
+// FuzzPayload leaves the envelope as it must be, so that every mutation reaches a payload.
+func FuzzPayload(f *testing.F) {
+	all := payloads(f)
 	f.Fuzz(func(t *testing.T, i uint8, data []byte) {
 		e := all[int(i)%len(all)].event()
 		subject := e.subject()

@@ -13,7 +13,7 @@ import (
 // agree holds the quick reader against the one that knows all of JSON: whatever it takes, the other takes too, and reads the same.
 func agree(t *testing.T, b []byte) (quickly bool) {
 	t.Helper()
-	q, ok := quick(b)
+	q, ok := quick(b, At{Aggregate: Cluster("prod"), Type: "cluster.moves.frozen"})
 	var data any
 	if !ok || json.Unmarshal(q.Data, &data) != nil {
 		return false

@@ -64,6 +64,21 @@ func (l *Log) Incarnation() string { return l.incarnation }
 // ErrConflict nothing of this call was stored. On ErrUnknown (ctx ended, or the servers did not answer) it may have been stored.
 // Two replicas that make the same decision at the same head store it once and both succeed, with the payload that was stored.
 func (l *Log) Append(ctx context.Context, d Draft, head Head) (Event, error) {
+	return l.append(ctx, d, head, 0)
+}
+
+// AppendAt is Append for a decision that rests on the whole log: it is stored only as the one that follows the event with sequence end.
+// What was decided on a fold that had reached end has then missed nothing, without anybody being asked where the log ends. On
+// ErrConflict the aggregate or the log went on.
+func (l *Log) AppendAt(ctx context.Context, d Draft, head Head, end uint64) (Event, error) {
+	if end == 0 {
+		return Event{}, fmt.Errorf("append to %s: a log without events has no end", d.Aggregate)
+	}
+	return l.append(ctx, d, head, end)
+}
+
+// append expects the log's last sequence to be end unless that is 0.
+func (l *Log) append(ctx context.Context, d Draft, head Head, end uint64) (Event, error) {
 	e, raw, err := l.compose(d, head)
 	if err != nil {
 		return Event{}, err
@@ -72,15 +87,19 @@ func (l *Log) Append(ctx context.Context, d Draft, head Head) (Event, error) {
 	fail := func(err error) (Event, error) {
 		return Event{}, fmt.Errorf("append %s to %s: %w", e.Type, e.Aggregate, err)
 	}
-	for wait := 5 * time.Millisecond; ; wait = min(2*wait, 500*time.Millisecond) {
+	guards := []jetstream.PublishOpt{jetstream.WithExpectStream(l.EventsStream()), jetstream.WithExpectLastSequenceForSubject(head.Seq, filter), jetstream.WithRetryAttempts(0)}
+	if end > 0 {
+		guards = append(guards, jetstream.WithExpectLastSequence(end))
+	}
+	behind := fmt.Errorf("%w, or the log has gone on from %d", ErrConflict, end)
+	for first, wait := true, 5*time.Millisecond; ; first, wait = false, min(2*wait, 500*time.Millisecond) {
 		if err := l.voided(); err != nil {
 			return fail(err)
 		}
 		msg := nats.NewMsg(subject)
 		msg.Data = raw
 		try, cancel := context.WithTimeout(ctx, 5*time.Second)
-		ack, err := l.js.PublishMsg(try, msg, jetstream.WithExpectStream(l.EventsStream()),
-			jetstream.WithExpectLastSequenceForSubject(head.Seq, filter), jetstream.WithRetryAttempts(0))
+		ack, err := l.js.PublishMsg(try, msg, guards...)
 		cancel()
 		if err == nil {
 			e.Seq = ack.Sequence
@@ -91,8 +110,12 @@ func (l *Log) Append(ctx context.Context, d Draft, head Head) (Event, error) {
 		if rejected && api.ErrorCode != codeWrongLastSeq && api.ErrorCode != codeWrongLastSeqInFlight && api.Code != 503 {
 			return fail(err) // the server said no for good: a bug or a full disk
 		}
+		moved := rejected && api.ErrorCode == codeWrongLastSeq
+		if end > 0 && moved && first {
+			return fail(behind) // no other try of this call is under way
+		}
 		// The outcome is unknown, or somebody else was faster. What follows the expected sequence decides; a read that finds
-		// nothing there leaves the same expectation to try again with, which is safe however often an earlier try still arrives.
+		// nothing there leaves the same expectations to try again with, which is safe however often an earlier try still arrives.
 		next, readErr := l.after(ctx, filter, head.Seq)
 		switch {
 		case readErr == nil && next.ID == e.ID:
@@ -101,6 +124,8 @@ func (l *Log) Append(ctx context.Context, d Draft, head Head) (Event, error) {
 			return fail(fmt.Errorf("%w: %s of revision %d at sequence %d, expected sequence %d", ErrConflict, next.Type, next.Rev, next.Seq, head.Seq))
 		case errors.As(readErr, new(*MalformedError)):
 			return fail(readErr)
+		case end > 0 && moved && errors.Is(readErr, errNothing):
+			return fail(behind) // nor will an earlier try be stored that still arrives: it expects the same end
 		}
 		select {
 		case <-ctx.Done():

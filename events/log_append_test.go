@@ -209,7 +209,7 @@ func TestAppendBeforeAMalformedMessage(t *testing.T) {
 func TestAppendWhileTheServerIsDown(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *site) {
 		log, _ := s.open(nil)
-		s.stop()
+		s.Stop()
 		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 		defer cancel()
 		_, err := log.Append(ctx, cordon("node-1", "a"), events.Head{})
@@ -229,7 +229,7 @@ func TestAppendOutlivesARestart(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *site) {
 		log, _ := s.open(nil)
 		first := mustAppend(t, log, cordon("node-1", "a"), events.Head{})
-		s.stop()
+		s.Stop()
 		back := time.AfterFunc(3*time.Second, s.start)
 		defer back.Stop()
 		if e := mustAppend(t, log, cordon("node-1", "b"), headOf(first)); e.Seq != 2 || e.Rev != 2 {

@@ -142,7 +142,7 @@ func TestFollowOutlivesRestarts(t *testing.T) {
 			writer, _ := s.open(nil)
 			fill(t, writer, 4, "node-1")
 			f.await(t, 4*(round+1))
-			s.stop()
+			s.Stop()
 			s.start()
 		}
 		writer, _ := s.open(nil)
@@ -164,7 +164,7 @@ func TestFollowOutlivesRestarts(t *testing.T) {
 func TestFollowThatCannotBegin(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *site) {
 		log, _ := s.open(nil)
-		s.stop()
+		s.Stop()
 		err := log.Follow(t.Context(), 1, nil, func(events.Message) error { return nil })
 		if err == nil || errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "follow the log from 1") {
 			t.Errorf("got %v", err)
@@ -179,7 +179,7 @@ func TestFollowEndsWhileTheServerIsDown(t *testing.T) {
 		fill(t, log, 1, "node-1")
 		f := follow(t.Context(), log, 1)
 		f.await(t, 1)
-		s.stop()
+		s.Stop()
 		<-time.After(time.Minute) // virtual: it is deep in its retries
 		begin := time.Now()
 		if err := f.stop(); !errors.Is(err, context.Canceled) {

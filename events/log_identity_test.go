@@ -51,7 +51,7 @@ func TestEnds(t *testing.T) {
 		ends(2, 2, 0)
 		fill(t, log, 1, "node-2")
 		ends(3, 2, 3)
-		s.stop()
+		s.Stop()
 		s.start()
 		log, _ = s.open(nil)
 		ends(3, 2, 3)

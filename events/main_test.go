@@ -4,12 +4,9 @@ import (
 	"context"
 	"errors"
 	"net"
-	"os"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -17,13 +14,8 @@ import (
 
 	"github.com/go-cluster/go-cluster/events"
 	"github.com/go-cluster/go-cluster/transport"
-	"github.com/go-cluster/go-cluster/transport/embedded"
+	"github.com/go-cluster/go-cluster/transport/embedded/servertest"
 )
-
-func TestMain(m *testing.M) {
-	embedded.RegisterBubble()
-	os.Exit(m.Run())
-}
 
 // site is a cluster's streams on a real server that can be stopped and started again on its directory.
 type site struct {
@@ -31,26 +23,20 @@ type site struct {
 	t   *testing.T
 	dir string
 
-	mu    sync.Mutex
-	srv   *embedded.Server // nil while it is down
-	conns []net.Conn       // to srv
+	servertest.Server
 }
 
 // inBubble runs fn against a real server in virtual time.
 func inBubble(t *testing.T, fn func(t *testing.T, s *site)) {
 	t.Helper()
-	// The NATS client keeps a pool of timers per process. One from an earlier bubble must not reach this one; two collections
-	// empty a sync.Pool.
-	runtime.GC()
-	runtime.GC()
-	synctest.Test(t, func(t *testing.T) {
+	servertest.Bubble(t, func(t *testing.T) {
 		subjects, err := events.NewSubjects("test")
 		if err != nil {
 			t.Fatal(err)
 		}
 		s := &site{Subjects: subjects, t: t, dir: t.TempDir()}
 		s.start()
-		defer s.stop()
+		defer s.Stop()
 		js, end := s.connect(nil)
 		defer end()
 		s.bootstrap(js)
@@ -58,47 +44,7 @@ func inBubble(t *testing.T, fn func(t *testing.T, s *site)) {
 	})
 }
 
-func (s *site) start() {
-	s.t.Helper()
-	srv, err := embedded.Start(embedded.Options{StoreDir: s.dir, MaxStore: 1 << 30})
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.srv = srv
-}
-
-// stop cuts all connections and then shuts the server down. In the other order clients would answer the server's good-bye with
-// requests that wait for a mutex, which it holds while it sleeps: the bubble's time would stand still.
-func (s *site) stop() {
-	s.mu.Lock()
-	srv, conns := s.srv, s.conns
-	s.srv, s.conns = nil, nil
-	s.mu.Unlock()
-	if srv == nil {
-		return
-	}
-	for _, c := range conns {
-		_ = c.Close()
-	}
-	synctest.Wait()
-	srv.Shutdown()
-}
-
-// InProcessConn connects to the server of the moment.
-func (s *site) InProcessConn() (net.Conn, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.srv == nil {
-		return nil, errors.New("the server is down")
-	}
-	c, err := s.srv.InProcessConn()
-	if err == nil {
-		s.conns = append(s.conns, c)
-	}
-	return c, err
-}
+func (s *site) start() { s.t.Helper(); s.Start(s.t, s.dir) }
 
 func (s *site) connect(via nats.InProcessConnProvider) (js jetstream.JetStream, end func()) {
 	s.t.Helper()

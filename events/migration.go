@@ -40,7 +40,7 @@ type Class string
 const (
 	ClassRecovery   Class = "recovery"   // an instance is missing
 	ClassForced     Class = "forced"     // a hard rule broke, or an order stands
-	ClassRepair     Class = "repair"     // a changed definition rolls out
+	ClassRepair     Class = "repair"     // a changed definition rolls out, or room is made for what has none
 	ClassBalance    Class = "balance"    // evens out
 	ClassPreference Class = "preference" // nicer, not needed
 )
@@ -83,7 +83,15 @@ type Move struct {
 	Correlation string `json:"correlation"`
 	Why         string `json:"why,omitzero"`      // for people: what forced it, or what it gains
 	Approved    string `json:"approved,omitzero"` // event by which an operator approved of it
+	Role        string `json:"role,omitzero"`     // RoleStandby: what is placed or ends is a standby, and not the app's instance
+	Keep        bool   `json:"keep,omitzero"`     // the source stays as a standby
 }
+
+// RoleStandby is the role of a move whose instance is a warm standby: it is given a place and a copy of the data, and serves nobody.
+const RoleStandby = "standby"
+
+// Standby says whether what moves is a standby.
+func (m Move) Standby() bool { return m.Role == RoleStandby }
 
 // Ref returns what the move's events share.
 func (m Move) Ref() Ref {
@@ -201,6 +209,8 @@ type MigrationStarted struct {
 	Order       string `json:"order,omitzero"`
 	Class       Class  `json:"class"`
 	DeleteLocal bool   `json:"delete_local,omitzero"`
+	Role        string `json:"role,omitzero"` // as of the admitted move
+	Keep        bool   `json:"keep,omitzero"` // as of the admitted move
 	Next        *Next  `json:"next,omitzero"`
 }
 

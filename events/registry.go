@@ -24,6 +24,7 @@ type Row struct {
 	Writer    string // the service that writes it; "" where each service does
 	Doc       string // one sentence
 	payload   reflect.Type
+	form      form // of the payload; nil where it has none
 }
 
 func (r Row) make() any { return reflect.New(r.payload).Interface() }
@@ -68,6 +69,7 @@ var registry, typeOf = index(
 	row[LeadershipActivated]("placement.leadership.activated", KindApp, Migrator, "The node has persisted the epoch; from here on it may serve."),
 	row[LeadershipReleased]("placement.leadership.released", KindApp, Migrator, "The holder of an epoch has ended it."),
 	row[HookAnswered]("app.hook.answered", KindApp, Planner, "A hook that is no step of a migration was called on a node, and ended."),
+	row[DataLost]("placement.data.lost", KindApp, Migrator, "A node that came back has data that its successor did not begin with; they are set aside there."),
 	row[InstanceUnhealthy]("placement.instance.unhealthy", KindApp, Migrator, "A running instance stopped passing its health check or ended."),
 	row[InstanceHealthy]("placement.instance.healthy", KindApp, Migrator, "An unhealthy instance passes again."),
 	row[InstanceFailed]("placement.instance.failed", KindApp, Migrator, "A node gave an instance up: its restarts are used up."),
@@ -89,7 +91,7 @@ var registry, typeOf = index(
 )
 
 func row[T any](t Type, agg Kind, writer, doc string) Row {
-	return Row{Type: t, Version: 1, Aggregate: agg, Writer: writer, Doc: doc, payload: reflect.TypeFor[T]()}
+	return Row{Type: t, Version: 1, Aggregate: agg, Writer: writer, Doc: doc, payload: reflect.TypeFor[T](), form: formOf(reflect.TypeFor[T]())}
 }
 
 func index(rows ...Row) (map[Type]Row, map[reflect.Type]Type) {

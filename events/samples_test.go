@@ -98,9 +98,14 @@ func samples() []sample {
 	declaring.Drivers, declaring.Apps, declaring.Policy = []string{"embedded"}, []spec.App{sampleApp()}, &policy
 	approved := sampleMove()
 	approved.Approved = "130877c455b1d50aee39"
+	standing := approved
+	standing.Role, standing.Keep = RoleStandby, true
 	expiring, slow := samplePolicy(), sampleFacts
 	expiring.Migration.ApprovalExpiry = spec.Duration(8 * time.Hour)
 	slow.Policy = &expiring
+	logging, inCode := sampleApp(), sampleFacts
+	logging.SQLite, logging.Log = "", true
+	inCode.Drivers, inCode.Apps = []string{"embedded"}, []spec.App{logging}
 	hooked := &Result{TookMS: 412, Hook: &HookResult{Code: HookVetoed, Detail: "not ready for migration", RetryAfter: spec.Duration(time.Minute)}}
 	exact := &Next{Step: StepApply, Node: "node-1", Inc: "k7-b3-4", Timeout: spec.Duration(time.Minute), Position: "e7:117", Checksum: "crc64:9a3f0c2b11d4e7f0"}
 	recovered := &Result{Position: "e7:116", Checksum: "crc64:77c1d20e94ab3f15", Incomplete: true, Shipped: time.Date(2026, 1, 15, 10, 29, 58, 750000000, time.UTC), TookMS: 310}
@@ -138,6 +143,7 @@ func samples() []sample {
 		ordering(&LeadershipGranted{Ref: sampleRef, Epoch: 8, Node: "node-2", Inc: "k9-b1-1", OrderSeq: 4711, Result: sampleResult, Undo: true, Next: sampleNext}),
 		ordering(&LeadershipActivated{Ref: sampleRef, Epoch: 8, Node: "node-2", Inc: "k9-b1-1", OrderSeq: 4713, Next: sampleNext}),
 		onApp(&LeadershipReleased{Ref: sampleRef, Epoch: 8, Node: "node-2", Inc: "k9-b1-1", Why: ReleasedFenced, OrderSeq: 4715, Result: sampleResult}),
+		onApp(&DataLost{Instance: "convex-0", Node: "node-1", Epoch: 7, From: "e7:117", Found: "e7:121", Bytes: 8192, Aside: "/var/lib/go-cluster/node-1/process/data/convex-0/convex.db.aside-e7"}),
 		onApp(&InstanceUnhealthy{Instance: "convex-0", Node: "node-2", Detail: "GET /health: 503"}),
 		onApp(&InstanceHealthy{Instance: "convex-0", Node: "node-2"}),
 		onApp(&InstanceFailed{Instance: "convex-0", Node: "node-2", Detail: "ended 4 times within 1m0s, last with status 1"}),
@@ -195,6 +201,15 @@ func samples() []sample {
 		onCluster(&PolicyUpdated{Policy: expiring, Hash: "9f86d081884c7d659a2f"}).as("approval"),
 		onNode(&NodeJoined{Node: "node-2", Inc: "k9-b1-1", Machine: "k9", TTL: spec.Duration(10 * time.Second), Facts: slow}).as("approval"),
 		onNode(&NodeFactsUpdated{Node: "node-2", Facts: slow}).as("approval"),
+		onApp(&AppApplied{Spec: logging, SpecRev: 3, Generation: 2, Declared: "2c26b46b68ffc68ff99b"}).as("log"),
+		onNode(&NodeJoined{Node: "node-2", Inc: "k9-b1-1", Machine: "k9", TTL: spec.Duration(10 * time.Second), Facts: inCode}).as("log"),
+		onNode(&NodeFactsUpdated{Node: "node-2", Facts: inCode}).as("log"),
+
+		ordering(&MigrationStarted{Ref: sampleRef, Kind: KindPlace, Plan: "p-77", SpecRev: 3, Generation: 2, ToInc: "k9-b1-1", Class: ClassRepair, Role: RoleStandby, Keep: true,
+			Next: exact}).as("standby"),
+		onCluster(&PlanAdmitted{Plan: "p-77", Moves: []Move{standing}, StateSeq: 4700, PolicyHash: "9f86d081884c7d659a2f", Planner: "1.4.0"}).as("standby"),
+		onApp(&MigrationPlanned{Ref: sampleRef, Move: standing, Holds: holds, Expires: until, PolicyHash: "9f86d081884c7d659a2f"}).as("standby"),
+		onApp(&MigrationHeld{Ref: sampleRef, Move: standing, Holds: holds, Until: until, Detail: "cooldown: convex moved at 10:29"}).as("standby"),
 
 		onApp(&PlacementInvalid{Instance: "convex-0", Missing: 1, Code: "no_eligible_node", Reason: "none of 4 nodes can take convex-0: 4 label", Rejections: sampleRejections, Nodes: 4,
 			Relax: []Relaxation{{Node: "node-3", Codes: []string{RuleLabel}, Detail: "label node-3 role=storage", Commands: []string{"go-cluster node label node-3 role=storage"}}}}).as("relax"),

@@ -111,11 +111,19 @@ type At struct {
 // ParseEventSubject is the inverse of Subjects.Event.
 func ParseEventSubject(subject string) (At, error) {
 	bad := func(why string) (At, error) { return At{}, fmt.Errorf("subject %q: %s", subject, why) }
-	t := strings.Split(subject, ".")
-	if len(t) < 8 || len(t) > 9 || t[0] != "gc" || t[2] != "evt" {
+	var (
+		t    [10]string // one more than there may be
+		n    int
+		rest = subject
+	)
+	for more := true; more && n < len(t); n++ {
+		t[n], rest, more = strings.Cut(rest, ".")
+	}
+	if n < 8 || n > 9 || t[0] != "gc" || t[2] != "evt" {
 		return bad("want gc.<cluster>.evt.<kind>.<id>.<category>.<noun>.<verb>[.<node>]")
 	}
-	at := At{Cluster: t[1], Aggregate: Aggregate{Kind(t[3]), t[4]}, Type: Type(strings.Join(t[5:8], "."))}
+	start := len("gc..evt...") + len(t[1]) + len(t[3]) + len(t[4])
+	at := At{Cluster: t[1], Aggregate: Aggregate{Kind(t[3]), t[4]}, Type: Type(subject[start : start+len("..")+len(t[5])+len(t[6])+len(t[7])])}
 	switch at.Aggregate.Kind {
 	case KindNode, KindApp, KindCluster, KindRequest, KindAudit:
 	default:
@@ -135,7 +143,7 @@ func ParseEventSubject(subject string) (At, error) {
 			return bad("type token " + tok + ": want a-z and _")
 		}
 	}
-	if len(t) == 9 {
+	if n == 9 {
 		if err := spec.ValidateName("node", t[8]); err != nil {
 			return bad(err.Error())
 		}

@@ -1,8 +1,10 @@
 package invariants
 
 import (
+	"fmt"
 	"maps"
 	"slices"
+	"strings"
 
 	"github.com/go-cluster/go-cluster/events"
 	"github.com/go-cluster/go-cluster/spec"
@@ -15,18 +17,20 @@ func (c *Checker) admission(e *events.Event, d *events.PlanAdmitted) {
 	}
 	c.catchUp(min(d.StateSeq, e.Seq-1))
 	taken := newPlan(c.then)
-	for _, m := range d.Moves {
-		c.lock(m, d.Moves)
+	for i, m := range d.Moves {
+		c.lock(m, d.Moves[:i])
 		c.frozen(m)
 		c.place(m, taken)
 		c.ordered(m)
 		c.balanced(e, m)
+		c.guarded(e, m, d.Moves[:i])
 		taken.add(m)
 	}
+	c.admittedMoves(e, d.Moves)
 }
 
-// lock wants nothing else to be under way with what a move moves.
-func (c *Checker) lock(m events.Move, plan []events.Move) {
+// lock wants nothing else to be under way with what a move moves; before are the moves of the same plan that come before it.
+func (c *Checker) lock(m events.Move, before []events.Move) {
 	if _, known := c.now.moves[m.Migration]; known {
 		c.broke(Locks, "migration %s is admitted twice", m.Migration)
 		return
@@ -35,14 +39,17 @@ func (c *Checker) lock(m events.Move, plan []events.Move) {
 		c.broke(Locks, "migration %s is admitted again, it ended at %d", m.Migration, at)
 	}
 	whole := c.then.app(m.App).singleton()
+	bars := func(o events.Move) bool { // whoever serves never waits for a standby
+		return o.App == m.App && (whole && (m.Standby() || !o.Standby()) || o.Instance == m.Instance)
+	}
 	for _, o := range c.now.open(m.App) {
-		if whole || o.Instance == m.Instance {
+		if bars(o.Move) {
 			c.broke(Locks, "migration %s of %s is admitted while %s is open", m.Migration, m.Instance, o.Migration)
 		}
 	}
-	for _, o := range plan {
-		if o.App == m.App && o.Migration < m.Migration && (whole || o.Instance == m.Instance) {
-			c.broke(Locks, "migrations %s and %s of %s are admitted together", o.Migration, m.Migration, m.Instance)
+	for _, o := range before {
+		if bars(o) {
+			c.broke(Locks, "migration %s of %s is admitted right behind %s", m.Migration, m.Instance, o.Migration)
 		}
 	}
 }
@@ -72,7 +79,7 @@ func (c *Checker) place(m events.Move, taken *plan) {
 	if a.rev != m.SpecRev {
 		bad("the spec is at revision %d, the move at %d", a.rev, m.SpecRev)
 	}
-	if in := a.instances[m.Instance]; m.Kind() == events.KindPlace && in != nil {
+	if in := a.moved(m); m.Kind() == events.KindPlace && in != nil {
 		bad("it is on %s", in.node)
 	} else if m.Kind() != events.KindPlace && (in == nil || in.node != m.From || in.inc != m.FromInc) {
 		bad("it is not on %s (%s)", m.From, m.FromInc)
@@ -128,15 +135,20 @@ func (c *Checker) schedulable(n *node, bad func(string, ...any)) {
 
 // plan is who is where, or on the way there, while a plan is read: a move counts at both ends until it has ended.
 type plan struct {
-	w  *world
-	at map[string]map[string]string // node → instance → app
+	w       *world
+	at      map[string]map[string]string // node → instance → app
+	standby map[string]bool              // instances that are standbys: others take their room, and need not keep apart
 }
 
 func newPlan(w *world) *plan {
-	p := &plan{w: w, at: map[string]map[string]string{}}
+	p := &plan{w: w, at: map[string]map[string]string{}, standby: map[string]bool{}}
 	for name, a := range w.apps {
 		for id, in := range a.instances {
 			p.put(in.node, id, name)
+		}
+		for id, s := range a.standbys {
+			p.put(s.node, id, name)
+			p.standby[id] = true
 		}
 	}
 	for _, m := range w.moves {
@@ -154,6 +166,9 @@ func (p *plan) put(node, instance, app string) {
 
 // add counts a move at both ends, but not at an end whose incarnation is over: it can neither be there any more nor arrive.
 func (p *plan) add(m events.Move) {
+	if m.Standby() {
+		p.standby[m.Instance] = true
+	}
 	for _, end := range []struct{ node, inc string }{{m.From, m.FromInc}, {m.To, m.ToInc}} {
 		if n := p.w.nodes[end.node]; n != nil && n.inc == end.inc {
 			p.put(end.node, m.Instance, m.App)
@@ -170,10 +185,16 @@ func (p *plan) fits(a *app, m events.Move, n *node, bad func(string, ...any)) {
 		if id == m.Instance || o == nil {
 			continue
 		}
+		if name == m.App && !m.Standby() && a.standbys[id] != nil && a.standbys[id].node == m.To {
+			continue // the room that it holds is for this
+		}
 		if name == m.App {
 			bad("%s of the same app is there or on its way", id)
 		}
-		if slices.Contains(a.spec.AwayFromApp, name) || slices.Contains(o.spec.AwayFromApp, m.App) {
+		switch apart := slices.Contains(a.spec.AwayFromApp, name) || slices.Contains(o.spec.AwayFromApp, m.App); {
+		case p.standby[id] && !m.Standby():
+			continue // it gives way
+		case apart && !p.standby[id]:
 			bad("%s is there or on its way, and they keep apart", id)
 		}
 		cpu, memory = cpu+o.spec.Resources.CPU, memory+o.spec.Resources.Memory
@@ -199,7 +220,7 @@ func (p *plan) ports(a *app, m events.Move, n *node, bad func(string, ...any)) {
 		}
 		for _, in := range sorted(p.at[id]) {
 			o := p.w.apps[p.at[id][in]]
-			if in == m.Instance || o == nil {
+			if in == m.Instance || o == nil || !m.Standby() && o == a && a.standbys[in] != nil && id == m.To {
 				continue
 			}
 			for _, port := range o.spec.Ports {
@@ -239,14 +260,20 @@ func (c *Checker) satisfied(e *events.Event, a *app) {
 	if len(at) < a.desired() && e.Stored.Sub(a.bereft) >= fresh {
 		c.broke(Places, "%s is no longer Pending, and %d of %d instances have a place", e.App, len(at), a.desired())
 	}
+	surplus := len(at) - a.desired() // the worst placed are about to end
 	for _, id := range sorted(at) {
 		n := c.now.nodes[at[id]]
 		if n == nil || e.Stored.Sub(n.labelled) < fresh { // labels stand on another aggregate: the planner may not have seen the newest
 			continue
 		}
-		a.allows(at[id], n, func(format string, args ...any) {
-			c.broke(Places, "%s is no longer Pending, and %s stays on %s: "+format, append([]any{e.App, id, at[id]}, args...)...)
-		})
+		var wrong []string
+		a.allows(at[id], n, func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) })
+		if len(wrong) == 0 {
+			continue
+		}
+		if surplus--; surplus < 0 {
+			c.broke(Places, "%s is no longer Pending, and %s stays on %s: %s", e.App, id, at[id], strings.Join(wrong, "; "))
+		}
 	}
 }
 

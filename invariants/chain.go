@@ -20,6 +20,7 @@ type outcome struct {
 	seq   uint64
 	agg   events.Aggregate
 	types []events.Type
+	held  bool // and nothing else has come of it yet
 }
 
 // hashed stands for an id. Two of a billion ids share one with a probability of 3 %, and then an unknown cause may pass.
@@ -107,13 +108,15 @@ func (c *Checker) causes(e *events.Event) {
 	}
 	first, again := c.commands[hashed(id)]
 	if !again {
-		c.commands[hashed(id)] = outcome{e.Seq, e.Aggregate, []events.Type{e.Type}}
+		_, held := e.Data.(*events.MigrationHeld)
+		c.commands[hashed(id)] = outcome{e.Seq, e.Aggregate, []events.Type{e.Type}, held}
 		return
 	}
 	if !oneOutcome(first, e) {
 		c.broke(Causes, "%s on %s is a second outcome of command %s, which had %s on %s at %d", e.Type, e.Aggregate, id, first.types[0], first.agg, first.seq)
 	}
-	first.types = append(first.types, e.Type)
+	_, still := e.Data.(*events.MigrationHeld)
+	first.types, first.held = append(first.types, e.Type), first.held && still
 	c.commands[hashed(id)] = first
 }
 
@@ -128,9 +131,14 @@ func (c *Checker) cause(of events.Type, id string) {
 }
 
 // oneOutcome says whether e belongs to the outcome of the command that had first. An agent's word about its node is told as
-// several facts, each once; a drain of several nodes is one event on each.
+// several facts, each once; a drain of several nodes is one event on each; a move that waits for its turn is held, maybe for one reason
+// after another, and is admitted once.
 func oneOutcome(first outcome, e *events.Event) bool {
 	switch e.Data.(type) {
+	case *events.MigrationHeld:
+		return first.held && first.agg == e.Aggregate
+	case *events.PlanAdmitted:
+		return first.held
 	case *events.DrainStarted:
 		return first.agg != e.Aggregate && first.types[0] == e.Type
 	case *events.NodeLost, *events.NodeJoined, *events.NodeFactsUpdated, *events.NodeLabelsUpdated:

@@ -23,12 +23,16 @@ type Checker struct {
 	then  *world          // after an earlier one: the state that the last admission was decided on
 	since []*events.Event // what then has not seen
 
-	admitted uint64             // sequence of the cluster aggregate's last event
-	ended    map[string]uint64  // migration → sequence of its end
-	done     map[string]effects // of open migrations
-	seen     map[string]uint64  // app → highest epoch granted or reported
-	balance  rebalances
-	orders   map[string]uint64 // every drain, evacuation and rebalance → sequence
+	admitted  uint64             // sequence of the cluster aggregate's last event
+	ended     map[string]uint64  // migration → sequence of its end
+	done      map[string]effects // of open migrations
+	seen      map[string]uint64  // app → highest epoch granted or reported
+	balance   rebalances
+	moved     map[string]time.Time // app → its last admission that counts
+	rate      []time.Time          // of the newest admissions that count, oldest first
+	proposals map[string]proposal  // by migration
+	counted   counters
+	orders    map[string]uint64 // every drain, evacuation and rebalance → sequence
 
 	terms  map[string][]*term   // by app, in order of their grants
 	starts map[string]time.Time // instance@node → first order to start it there, by stored time
@@ -41,6 +45,7 @@ func New() *Checker {
 		heads: map[events.Aggregate]head{}, damaged: map[events.Aggregate]bool{}, noEvent: map[events.Aggregate]uint64{}, ids: map[uint64]struct{}{}, commands: map[uint64]outcome{},
 		now: newWorld(), then: newWorld(), ended: map[string]uint64{}, done: map[string]effects{}, seen: map[string]uint64{},
 		balance: newRebalances(), orders: map[string]uint64{}, terms: map[string][]*term{}, starts: map[string]time.Time{},
+		moved: map[string]time.Time{}, proposals: map[string]proposal{}, counted: counters{},
 	}
 }
 
@@ -70,7 +75,9 @@ func (c *Checker) Event(m events.Message) []Violation {
 	}
 	c.causes(e)
 	c.judge(e)
+	c.proposed(e)
 	c.remember(e)
+	c.count(e)
 	c.now.apply(e)
 	c.keep(e)
 	return c.found

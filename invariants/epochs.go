@@ -15,6 +15,7 @@ type term struct {
 	activated time.Time
 	ended     time.Time // reported, or its incarnation lost; zero while it may go on
 	how       string
+	lossy     bool // acknowledged writes of the epoch before may be missing
 }
 
 // epsilon is what the takeover wait has on top, and rounding what a stored duration may be short of.
@@ -141,7 +142,7 @@ func (c *Checker) term(e *events.Event) {
 		}
 	}
 	if d, ok := e.Data.(*events.LeadershipGranted); ok {
-		c.terms[e.App] = append(terms, &term{epoch: d.Epoch, node: d.Node, inc: d.Inc, stays: c.now.app(e.App).stays(), granted: e.Stored})
+		c.terms[e.App] = append(terms, &term{epoch: d.Epoch, node: d.Node, inc: d.Inc, stays: c.now.app(e.App).stays(), granted: e.Stored, lossy: d.DataLossPossible})
 	}
 }
 

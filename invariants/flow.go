@@ -72,6 +72,9 @@ func (m *move) legs(a *app) []leg {
 	if other := replicated[m.Kind()]; other != nil && a.spec.Replicated() {
 		legs = other
 	}
+	if m.Standby() {
+		return standing[m.Kind()]
+	}
 	if m.Kind() != events.KindMove && m.Kind() != events.KindInPlace || len(legs) == 0 {
 		return legs
 	}

@@ -36,6 +36,8 @@ var (
 		"one admission decides for all apps, on the state of its own sequence"}
 	Freezes = &Invariant{13, "freezes", "While moves are frozen none is admitted but stops, and where the freeze lets them pass, recovery and what was forced.",
 		"freezes stand on the aggregate that admissions are appended to"}
+	Approvals = &Invariant{14, "approvals", "What the policy wants approved is admitted with an operator's word to this very move, which has not expired and is used once.",
+		"an approval is of one proposal, and a proposal of one way of one definition"}
 	Balance = &Invariant{15, "balance", "Automatic rebalances keep their cooldown, move an instance once, and do not move it to and fro within it.",
 		"rebalances stand on the aggregate that holds the last one"}
 	Orders = &Invariant{16, "orders", "A drain or an evacuation is complete only with nothing left, its moves begin where it stands, and at rest each order has ended or something is left for it to do.",
@@ -50,25 +52,35 @@ var (
 		"grants, fencing and the watchdog; CLOCK_BOOTTIME within 10 % of real time"}
 	Mandates = &Invariant{21, "mandates", "An active life begins after the activation of its epoch and ends before its end is reported, or its node is lost.",
 		"agents act on open orders only, and fence themselves before their lease runs out"}
+	Writes = &Invariant{22, "writes", "What was acknowledged under earlier epochs is there for whoever becomes active, unless a grant since said that something may be missing.",
+		"a planned move hands over exactly what was left; who recovers says what that rests on"}
+	Metrics = &Invariant{26, "metrics", "The exported metrics are what the log says, to the same event.",
+		"metrics are a fold of the log"}
 	Form = &Invariant{27, "form", "Each stored message is a well-formed event of bounded size, valid UTF-8 and without control characters.",
 		"one encoder; what comes from outside is cut and escaped before it is stored"}
+	Folds = &Invariant{28, "folds", "Two readers of one log that share no code believe the same: nodes, apps, where instances are, who leads, what is open and frozen.",
+		"a fold takes nothing but the log, in its order"}
 	Quarantine = &Invariant{29, "quarantine", "Nothing is appended to an aggregate behind a message that is no event.",
 		"folds quarantine the aggregate, and who decides leaves those alone"}
+	Standbys = &Invariant{32, "standbys", "A standby's migrations grant nothing, and it is placed where nothing else of its app is.",
+		"standbys are admitted like instances, and what they are given is a node and a copy"}
 	Effects = &Invariant{30, "effects", "Nothing runs that was not ordered to.",
 		"agents start programs for orders and for instances that the log has there"}
+	Budgets = &Invariant{31, "budgets", "Unless it recovers or was forced, an admitted move keeps its app's max_unavailable and min_healthy, and the policy's cooldown, rate, windows and number of moves at once.",
+		"one admission decides for all apps, with what is under way counted"}
 )
 
 // All returns the laws by number.
 func All() []*Invariant {
-	return []*Invariant{Revisions, Causes, Acks, Locks, Endings, Steps, Epochs, Activations, Handovers, Pools, Places, Freezes, Balance, Orders, Facts,
-		Chain, Succession, Alone, Mandates, Form, Quarantine, Effects}
+	return []*Invariant{Revisions, Causes, Acks, Locks, Endings, Steps, Epochs, Activations, Handovers, Pools, Places, Freezes, Approvals, Balance, Orders, Facts,
+		Chain, Succession, Alone, Mandates, Writes, Metrics, Form, Folds, Quarantine, Effects, Budgets, Standbys}
 }
 
 // OfLog returns those of them that the event log alone can break.
 func OfLog() []*Invariant {
 	out := []*Invariant{}
 	for _, i := range All() {
-		if i != Succession && i != Alone && i != Mandates && i != Effects && i != Acks {
+		if i != Succession && i != Alone && i != Mandates && i != Writes && i != Metrics && i != Folds && i != Effects && i != Acks {
 			out = append(out, i)
 		}
 	}

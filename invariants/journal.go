@@ -16,6 +16,8 @@ type Span struct {
 	Epoch               uint64 // of an active
 	From, To            time.Duration
 	Running             bool // To is not known yet
+	Data                bool // it had a database, and began to write to it
+	Lost                int  // acknowledged writes that the lives before left behind and it did not have when it began
 }
 
 // end returns when a life ended; one that goes on ends never.
@@ -51,6 +53,7 @@ func (c *Checker) Journal(spans []Span) []Violation {
 	}
 	for _, app := range sorted(byApp) {
 		c.succession(byApp[app])
+		c.writes(app, byApp[app])
 	}
 	return c.found
 }
@@ -69,6 +72,21 @@ func (c *Checker) succession(lives []Span) {
 		if longest := slices.MaxFunc(lives[:i+1], func(x, y Span) int { return cmp.Compare(x.end(), y.end()) }); s.From < longest.end() {
 			c.broke(Alone, "%s begins during %s", s, longest)
 		}
+	}
+}
+
+// writes wants what a life begins without to have been said by a grant since the life before. It is given them in order.
+func (c *Checker) writes(name string, lives []Span) {
+	var before uint64
+	for _, s := range lives {
+		if !s.Data {
+			continue
+		}
+		said := slices.ContainsFunc(c.terms[name], func(t *term) bool { return t.epoch > before && t.epoch <= s.Epoch && t.lossy })
+		if s.Lost > 0 && !said {
+			c.broke(Writes, "%s begins without %d acknowledged writes, and no grant after epoch %d says so", s, s.Lost, before)
+		}
+		before = s.Epoch
 	}
 }
 

@@ -44,6 +44,9 @@ func (c *Checker) migration(e *events.Event) {
 	if next != nil && e.Target != next.Node {
 		c.broke(Steps, "%s orders %s on %s and is addressed to %s", e.Type, next.Step, next.Node, or(e.Target, "nobody"))
 	}
+	if m.Standby() {
+		c.standby(e, m)
+	}
 	switch d := e.Data.(type) {
 	case *events.MigrationStarted:
 		c.start(e, m, d)
@@ -66,11 +69,11 @@ func (c *Checker) start(e *events.Event, m *move, d *events.MigrationStarted) {
 		return
 	}
 	for _, o := range c.now.open(m.App) {
-		if o.started && (a.singleton() || o.Instance == m.Instance) {
+		if o.started && o.Standby() == m.Standby() && (a.singleton() || o.Instance == m.Instance) {
 			c.broke(Locks, "migration %s of %s starts while %s is open", m.Migration, m.Instance, o.Migration)
 		}
 	}
-	if d.Kind != m.Kind() || d.Plan != m.plan || d.SpecRev != m.SpecRev || d.FromInc != m.FromInc || d.ToInc != m.ToInc {
+	if d.Kind != m.Kind() || d.Plan != m.plan || d.SpecRev != m.SpecRev || d.FromInc != m.FromInc || d.ToInc != m.ToInc || d.Role != m.Role || d.Keep != m.Keep {
 		c.broke(Steps, "migration %s starts as another than was admitted: %+v", m.Migration, *d)
 	}
 	l, ok := m.first(a)

@@ -80,6 +80,10 @@ func (c *Checker) evacuation(e *events.Event) {
 // ordered wants a move that belongs to a standing order to begin where the order stands.
 func (c *Checker) ordered(m events.Move) {
 	n := c.then.nodes[m.From]
+	if m.Standby() && m.From == "" { // it is placed instead of one that leaves
+		c.standsIn(m)
+		return
+	}
 	switch m.Reason {
 	case events.ReasonDrain:
 		if n == nil || n.drain == "" || n.drain != m.Order {
@@ -89,6 +93,20 @@ func (c *Checker) ordered(m events.Move) {
 		if sel, open := c.then.evacuations[m.Order]; !open || n == nil || !sel.Matches(n.labels) {
 			c.broke(Orders, "%s leaves %s for evacuation %s, which is not open there", m.Instance, m.From, or(m.Order, "(none)"))
 		}
+	}
+}
+
+// standsIn wants a standby that is placed for a standing order to be so while that stands.
+func (c *Checker) standsIn(m events.Move) {
+	if m.Order == "" {
+		return
+	}
+	_, open := c.then.evacuations[m.Order]
+	for _, n := range c.then.nodes {
+		open = open || n.drain == m.Order
+	}
+	if !open {
+		c.broke(Orders, "%s is placed for order %s, which is not open", m.Instance, m.Order)
 	}
 }
 

@@ -38,6 +38,7 @@ type app struct {
 	removed         bool
 	pending         bool
 	instances       map[string]*instance
+	standbys        map[string]*instance
 	leader          *leader
 	bereft          time.Time // when instances last ended with their node
 }
@@ -92,7 +93,7 @@ func (w *world) node(id string) *node {
 func (w *world) app(name string) *app {
 	a := w.apps[name]
 	if a == nil {
-		a = &app{instances: map[string]*instance{}}
+		a = &app{instances: map[string]*instance{}, standbys: map[string]*instance{}}
 		w.apps[name] = a
 	}
 	return a
@@ -129,12 +130,29 @@ func (w *world) open(name string) []*move {
 	return out
 }
 
-// on returns the instances on a node, as app/instance.
+// instancesOn counts the instances on a node; standbys are none.
+func (w *world) instancesOn(id string) (n int) {
+	for _, a := range w.apps {
+		for _, in := range a.instances {
+			if in.node == id {
+				n++
+			}
+		}
+	}
+	return n
+}
+
+// on returns the instances on a node and the standbys, as app/instance.
 func (w *world) on(id string, which func(*instance) bool) []string {
 	var out []string
 	for _, a := range w.apps {
 		for name, in := range a.instances {
 			if in.node == id && (which == nil || which(in)) {
+				out = append(out, name)
+			}
+		}
+		for name, s := range a.standbys {
+			if s.node == id && (which == nil || which(s)) {
 				out = append(out, name)
 			}
 		}
@@ -161,6 +179,7 @@ func (w *world) applyNode(e *events.Event) {
 	case *events.NodeJoined:
 		if n.machine == d.Machine && n.inc != d.Inc { // a machine stops everything before it begins anew
 			w.over(e.Stored, func(a *app, at, inc string) bool { return at == e.Aggregate.ID && inc != d.Inc })
+			w.standbysOver(func(at, inc string) bool { return at == e.Aggregate.ID && inc != d.Inc })
 		}
 		n.status, n.inc, n.machine, n.ttl, n.facts = "ready", d.Inc, d.Machine, d.TTL.D(), d.Facts
 	case *events.NodeSuspected:
@@ -171,6 +190,7 @@ func (w *world) applyNode(e *events.Event) {
 		if n.inc == d.Inc {
 			n.status = "lost"
 		}
+		w.standbysOver(func(_, inc string) bool { return inc == d.Inc })
 		w.over(e.Stored, func(a *app, _, inc string) bool {
 			return inc == d.Inc && (d.Reason != events.LostSilent || d.Confirmed || !a.stays())
 		})

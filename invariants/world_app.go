@@ -87,6 +87,10 @@ func (w *world) applyMigration(a *app, e *events.Event) {
 
 // advance is what an event of an open migration does to it and to its instance.
 func (w *world) advance(a *app, m *move, e *events.Event) {
+	if m.Standby() {
+		w.advanceStandby(a, m, e)
+		return
+	}
 	switch d := e.Data.(type) {
 	case *events.MigrationStarted:
 		if m.started = true; m.Kind() == events.KindPlace {
@@ -106,9 +110,11 @@ func (w *world) advance(a *app, m *move, e *events.Event) {
 		}
 	case *events.LeadershipGranted:
 		m.granted, m.undoing = true, d.Undo
+		w.promote(a, m, d.Node, e.Stored)
 		a.put(m.Instance, d.Node, d.Inc, e.Stored, false)
 	case *events.MigrationCompleted:
 		if m.Kind() != events.KindStop {
+			w.promote(a, m, m.To, e.Stored)
 			a.put(m.Instance, m.To, m.ToInc, e.Stored, true)
 			return
 		}

@@ -17,10 +17,11 @@ import (
 type Request struct {
 	App, From, To string
 	Force         bool
+	DeleteLocal   bool // the data on the node that is left go after the move
 }
 
 // One plans a single move that somebody asks for; it is refused with every rule that stands against it.
-func One(v *projections.Cluster, loads map[string]api.Load, now time.Time, r Request) (Decision, *api.Error) {
+func One(v *projections.Cluster, loads map[string]api.Sight, now time.Time, r Request) (Decision, *api.Error) {
 	a := v.Apps[r.App]
 	if a == nil || !a.Exists() || a.Removed {
 		return Decision{}, api.Refuse(api.CodeNotFound, "move %s: no such app", r.App)
@@ -37,7 +38,7 @@ func One(v *projections.Cluster, loads map[string]api.Load, now time.Time, r Req
 		return Decision{}, api.Refuse(api.CodeNotFound, "move %s: no node %s", r.App, r.To)
 	}
 	m := events.Move{App: a.Name, Instance: in.ID, SpecRev: a.SpecRev, From: in.Node, FromInc: in.Inc, Reason: events.ReasonManual,
-		Trigger: events.TriggerManual, Class: events.ClassForced, Forced: r.Force}
+		Trigger: events.TriggerManual, Class: events.ClassForced, Forced: r.Force, DeleteLocal: r.DeleteLocal}
 	if at := v.Nodes[in.Node]; at != nil {
 		if lost := outlives(a, in, at); lost != "" {
 			return Decision{}, api.Refuse(api.CodeRefused, "move %s: %s", r.App, unconfirmed(in, lost))
@@ -60,7 +61,7 @@ func One(v *projections.Cluster, loads map[string]api.Load, now time.Time, r Req
 	from := v.Nodes[in.Node]
 	unit := p.unit(a, from)
 	if r.To == "" {
-		best, refused, _ := p.target(a, in.Node)
+		best, of := p.target(a, in.Node)
 		if len(unit) > 1 && (best == nil || p.leads(a, unit)) {
 			moves, refused, _, busy := p.together(unit, from, "", m)
 			if busy {
@@ -75,14 +76,14 @@ func One(v *projections.Cluster, loads map[string]api.Load, now time.Time, r Req
 		}
 		if best == nil {
 			e := api.Refuse(api.CodeRefused, "move %s from %s: no other node can take it", r.App, in.Node)
-			e.Rejections = refused
+			e.Rejections = of.rejections()
 			return Decision{}, e
 		}
 		m.To, m.ToInc = best.node.ID, best.node.Inc
-		return p.guarded(a, Decision{Move: m, Score: best.score, Refused: refused})
+		return p.guarded(a, Decision{Move: m, Score: best.score, Refused: of.refusals()})
 	}
 	n := v.Nodes[r.To]
-	refused := p.demands(a).leaving(in.Node).reject(v, p.u, n)
+	refused := p.demands(a).leaving(in.Node).pushing().reject(v, p.u, n)
 	if len(unit) > 1 && (p.leads(a, unit) || onlyWith(refused)) {
 		moves, no, _, busy := p.together(unit, from, n.ID, m)
 		switch {
@@ -109,6 +110,7 @@ func inTransit(app string, unit []*projections.Instance) *api.Error {
 // guarded judges a move that somebody asks for by the guardrails: what holds it refuses it, and is passed over when it is forced.
 // One that only has to wait for its turn is not refused but Queued.
 func (p *planner) guarded(a *projections.App, d Decision) (Decision, *api.Error) {
+	d.Keep, d.Why = p.keeps(a, d.Move), p.warmed(a, d.Move)
 	gentle := d.Move
 	gentle.Forced = false
 	holds, turn := p.holds(a, gentle)

@@ -64,8 +64,11 @@ func propose(v *projections.Cluster, r engine.Request, now time.Time) Proposal {
 	plan := engine.Compute(p, r)
 	out := Proposal{Before: plan.Before.Imbalance, After: plan.After.Imbalance, Bound: plan.Bound, Why: plan.Why}
 	size := 0
+	seen := map[string]bool{}
 	for _, m := range plan.Moves {
-		if size > maxProposal {
+		again := seen[m.Instance] // what moves on from where it came to is proposed when it is there
+		seen[m.Instance] = true
+		if size > maxProposal || again {
 			out.Left++
 			continue
 		}
@@ -147,7 +150,7 @@ func movable(v *projections.Cluster, r engine.Request) (out []string) {
 	for _, a := range v.SortedApps() {
 		fixed := slices.ContainsFunc(ports(a), func(p int) bool { return p != 0 })
 		switch {
-		case a.Removed || a.Spec.Mode == spec.Spread || len(a.Open) > 0 || shared && fixed:
+		case a.Removed || a.Spec.Mode == spec.Spread || len(a.Main()) > 0 || shared && fixed:
 		case len(a.Spec.WithApp) > 0 || len(follow[a.Name]) > 0:
 		case len(r.Apps) > 0 && !slices.Contains(r.Apps, a.Name):
 		case !r.Rebalance && slices.Contains(v.Policy.AutoRebalance.ExcludeApps, a.Name):

@@ -14,6 +14,7 @@ func large(b *testing.B) *scene {
 			b.Fatal(err)
 		}
 	}
+	do("policy", "{migration: {max_concurrent: 10000}}")
 	for i := range 1000 {
 		do("node", fmt.Sprintf("node-%d", i), "role="+[]string{"compute", "storage"}[i%2], fmt.Sprintf("zone=z%d", i%3), "cpu=64", "mem=64Gi", "host=10.0."+fmt.Sprint(i))
 	}

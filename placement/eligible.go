@@ -19,6 +19,8 @@ type demands struct {
 	selectors []selector
 	ports     []string // fixed ones, in order
 	from      string   // node that the instance would leave, "" for a further instance
+	standby   bool     // for a standby
+	pushes    bool     // room that standbys of others hold counts as free: they give way
 	together  []string // apps that would go there with it: of those, with_app asks nothing
 
 	takes []map[string]bool // by spread rule: see takers
@@ -27,6 +29,12 @@ type demands struct {
 // leaving is what an instance that leaves a node asks of another.
 func (d demands) leaving(node string) demands {
 	d.from = node
+	return d
+}
+
+// pushing is what an instance asks of a node for which standbys of others give way.
+func (d demands) pushing() demands {
+	d.pushes = !d.standby
 	return d
 }
 
@@ -75,7 +83,7 @@ func (d demands) rules(n *projections.Node) []events.Rejection {
 		no(events.RuleCode, "the program there does not register %s", d.app.Name)
 	}
 	if only := d.app.Spec.OnNodes; len(only) > 0 && !slices.Contains(only, n.ID) {
-		no(events.RuleOnNodes, "not one of the nodes allowed (%s)", someOf(only))
+		no(events.RuleOnNodes, "%s", notAllowed(only))
 	}
 	for _, so := range d.app.Spec.SpreadOver {
 		if _, has := n.Labels[so.Label]; !has {
@@ -105,6 +113,8 @@ func NoCarrier(v *projections.Cluster, a spec.App) []events.Rejection {
 	}
 	return out
 }
+
+func notAllowed(only []string) string { return "not one of the nodes allowed (" + someOf(only) + ")" }
 
 // someOf names a few and counts the rest: the text is repeated for each node that fails.
 func someOf(names []string) string {
@@ -144,14 +154,13 @@ func openEvacuations(v *projections.Cluster) []*projections.Evacuation {
 // others are looked at: a node may have thousands that do not.
 func neighbours(v *projections.Cluster, u *usage, a *projections.App, n *projections.Node) []events.Rejection {
 	var out []events.Rejection
-	there := u.apps[n.ID]
 	for _, other := range a.Spec.AwayFromApp {
-		if other != a.Name && there[other] > 0 && v.Apps[other] != nil {
+		if other != a.Name && u.serving(n.ID, other) > 0 && v.Apps[other] != nil {
 			out = append(out, events.Rejection{Node: n.ID, Code: events.RuleAwayFrom, Detail: fmt.Sprintf("%s keeps away from %s, which is there", a.Name, other)})
 		}
 	}
 	for other := range u.wary[n.ID] {
-		if o := v.Apps[other]; other != a.Name && o != nil && slices.Contains(o.Spec.AwayFromApp, a.Name) && !slices.Contains(a.Spec.AwayFromApp, other) {
+		if o := v.Apps[other]; other != a.Name && o != nil && u.serving(n.ID, other) > 0 && slices.Contains(o.Spec.AwayFromApp, a.Name) && !slices.Contains(a.Spec.AwayFromApp, other) {
 			out = append(out, events.Rejection{Node: n.ID, Code: events.RuleAwayFrom, Detail: fmt.Sprintf("%s, which is there, keeps away from %s", other, a.Name)})
 		}
 	}
@@ -163,48 +172,71 @@ func neighbours(v *projections.Cluster, u *usage, a *projections.App, n *project
 func (d demands) reject(v *projections.Cluster, u *usage, n *projections.Node) []events.Rejection {
 	var out []events.Rejection
 	a := d.app
-	no := func(code, format string, args ...any) {
-		out = append(out, events.Rejection{Node: n.ID, Code: code, Detail: fmt.Sprintf(format, args...)})
+	if !d.standby && u.stand[n.ID][a.Name] > 0 && settled(a, n.ID) != nil { // the room that it holds is for this
+		u.release(a, n.ID)
+		defer u.hold(a, n.ID)
 	}
-	if n.Status != projections.StatusReady {
-		no(events.RuleNotReady, "node is %s", n.Status)
-	}
-	switch {
-	case n.Draining():
-	case n.Cordoned && !planted.IgnoreCordon:
-		no(events.RuleCordoned, "cordoned")
-	}
-	out = append(out, orders(v, n)...)
-	if a.Spec.Process != nil && !slices.Contains(n.Facts.Drivers, "process") {
-		no(events.RuleDriver, "cannot run process apps")
-	}
-	out = append(out, d.rules(n)...)
+	out = append(out, d.unfit(v, n)...)
 	there := u.apps[n.ID][a.Name] > 0
-	if there {
-		no(events.RuleOccupied, "an instance of %s is there or on its way", a.Name)
+	if there && !(planted.StandbyBeside && d.standby) {
+		out = append(out, occupied(a, n))
 	}
 	out = append(out, namesakes(v, a, n)...)
 	out = append(out, neighbours(v, u, a, n)...)
 	out = append(out, d.alone(v, u, n)...)
 	out = append(out, d.uneven(v, u, n, d.from)...)
-	if need, free := a.Spec.Resources.CPU, n.Facts.CPU-u.cpu[n.ID]; need > 0 && need > free {
-		no(events.RuleCPU, "needs cpu %s, %s of %s free", need, max(free, 0), n.Facts.CPU)
+	var room spec.Resources
+	if d.pushes {
+		room = u.held[n.ID]
 	}
-	if need, free := a.Spec.Resources.Memory, n.Facts.Memory-u.mem[n.ID]; need > 0 && need > free {
-		no(events.RuleMemory, "needs memory %s, %s of %s free", need, max(free, 0), n.Facts.Memory)
+	if need, free := a.Spec.Resources.CPU, n.Facts.CPU-u.cpu[n.ID]+room.CPU; need > 0 && need > free {
+		out = append(out, noCPU(need, free, n))
+	}
+	if need, free := a.Spec.Resources.Memory, n.Facts.Memory-u.mem[n.ID]+room.Memory; need > 0 && need > free {
+		out = append(out, noMemory(need, free, n))
 	}
 	if !there {
 		if port, by := u.taken(d.ports, n.ID); port != "" {
-			no(events.RulePort, "port %s on %s is taken by %s", port, n.Facts.Address, by)
+			out = append(out, events.Rejection{Node: n.ID, Code: events.RulePort, Detail: fmt.Sprintf("port %s on %s is taken by %s", port, n.Facts.Address, by)})
 		}
 	}
 	return out
 }
 
+// unfit lists every rule by which the node cannot take a new instance of the app whatever runs there.
+func (d demands) unfit(v *projections.Cluster, n *projections.Node) (out []events.Rejection) {
+	no := func(code, detail string) { out = append(out, events.Rejection{Node: n.ID, Code: code, Detail: detail}) }
+	if n.Status != projections.StatusReady {
+		no(events.RuleNotReady, "node is "+n.Status)
+	}
+	if n.Cordoned && !n.Draining() && !planted.IgnoreCordon {
+		no(events.RuleCordoned, "cordoned")
+	}
+	out = append(out, orders(v, n)...)
+	if d.app.Spec.Process != nil && !runsProcesses(n) {
+		no(events.RuleDriver, "cannot run process apps")
+	}
+	return append(out, d.rules(n)...)
+}
+
+func runsProcesses(n *projections.Node) bool { return slices.Contains(n.Facts.Drivers, "process") }
+
+func occupied(a *projections.App, n *projections.Node) events.Rejection {
+	return events.Rejection{Node: n.ID, Code: events.RuleOccupied, Detail: fmt.Sprintf("an instance of %s is there or on its way", a.Name)}
+}
+
+func noCPU(need, free spec.CPU, n *projections.Node) events.Rejection {
+	return events.Rejection{Node: n.ID, Code: events.RuleCPU, Detail: fmt.Sprintf("needs cpu %s, %s of %s free", need, max(free, 0), n.Facts.CPU)}
+}
+
+func noMemory(need, free spec.Bytes, n *projections.Node) events.Rejection {
+	return events.Rejection{Node: n.ID, Code: events.RuleMemory, Detail: fmt.Sprintf("needs memory %s, %s of %s free", need, max(free, 0), n.Facts.Memory)}
+}
+
 // rejectInPlace lists every rule by which an instance that is on the node cannot be restarted there. That puts nothing new on the
 // node, so that what the node was told of new work does not count. u counts what else is there.
 func (d demands) rejectInPlace(v *projections.Cluster, u *usage, n *projections.Node) []events.Rejection {
-	return slices.DeleteFunc(d.reject(v, u, n), func(r events.Rejection) bool {
+	return slices.DeleteFunc(d.pushing().reject(v, u, n), func(r events.Rejection) bool {
 		return r.Code == events.RuleCordoned || r.Code == events.RuleDraining || r.Code == events.RuleEvacuated
 	})
 }
@@ -226,15 +258,8 @@ func Judge(v *projections.Cluster, m *projections.Migration) []events.Rejection 
 
 // Judges returns Judge for many migrations on one state, which may not change meanwhile: what stands where is counted once.
 func Judges(v *projections.Cluster) func(*projections.Migration) []events.Rejection {
-	var u *usage
-	return func(m *projections.Migration) []events.Rejection {
-		return judge(v, m, func(_ *projections.Node, f func(*usage)) {
-			if u == nil {
-				u = newUsage(v, "")
-			}
-			u.without(v.Apps[m.App], m, func() { f(u) })
-		})
-	}
+	var l Ledger
+	return func(m *projections.Migration) []events.Rejection { return l.Judge(v, m) }
 }
 
 // judge is Judge with what stands on a node handed to a function, but for what the migration itself takes.
@@ -255,7 +280,7 @@ func judge(v *projections.Cluster, m *projections.Migration, counted func(*proje
 	if a.Removed && m.Kind != events.KindStop {
 		no(m.To, events.RuleSpecRev, "app %s was removed", m.App)
 	}
-	in := a.Instances[m.Instance]
+	in := a.Moved(m)
 	switch {
 	case m.Kind == events.KindPlace && waiting && in != nil:
 		no(in.Node, events.RuleMoved, "%s is already on %s", m.Instance, in.Node)
@@ -265,7 +290,7 @@ func judge(v *projections.Cluster, m *projections.Migration, counted func(*proje
 		no(m.From, events.RuleMoved, "%s is on %s (%s)", m.Instance, in.Node, in.Inc)
 	}
 	for _, o := range a.SortedOpen() {
-		if o.Migration != m.Migration && o.Status == projections.MigrationRunning && (a.Spec.Mode == spec.Singleton || o.Instance == m.Instance) {
+		if o.Migration != m.Migration && o.Status == projections.MigrationRunning && o.Standby() == m.Standby() && (a.Spec.Mode == spec.Singleton || o.Instance == m.Instance) {
 			no(m.To, events.RuleLocked, "migration %s of %s is open", o.Migration, o.Instance)
 		}
 	}
@@ -275,7 +300,7 @@ func judge(v *projections.Cluster, m *projections.Migration, counted func(*proje
 		}
 	}
 	out = append(out, unapproved(v, m)...)
-	if a.Spec.Mode == spec.Singleton && m.Kind == events.KindPlace && waiting && a.Leader != nil && !a.Leader.Ended {
+	if a.Spec.Mode == spec.Singleton && !m.Standby() && m.Kind == events.KindPlace && waiting && a.Leader != nil && !a.Leader.Ended {
 		no(a.Leader.Node, events.RuleLeader, "epoch %d of %s on %s has not ended", a.Leader.Epoch, a.Name, a.Leader.Node)
 	}
 	if m.To == "" {
@@ -293,7 +318,9 @@ func judge(v *projections.Cluster, m *projections.Migration, counted func(*proje
 	if m.Kind == events.KindInPlace {
 		refuse = demands.rejectInPlace
 	}
-	counted(n, func(u *usage) { out = append(out, refuse(demandsOf(a), v, u, n)...) })
+	d := demandsOf(a)
+	d.standby = m.Standby()
+	counted(n, func(u *usage) { out = append(out, refuse(d.pushing(), v, u, n)...) })
 	return out
 }
 

@@ -13,7 +13,7 @@ import (
 
 // Forecast is how a plan goes, and how good it is.
 type Forecast struct {
-	Wave          map[string]int // instance → wave, from 1; those that a guardrail holds have none
+	Wave          []map[string]int // by round: instance → wave, from 1; those that a guardrail holds have none
 	Waves         int
 	Bound         snapshot.Bound
 	Before, After snapshot.Metrics
@@ -24,23 +24,29 @@ func (f Forecast) Gap(moves int) float64 {
 	return float64(moves-f.Bound.MinMoves) / float64(max(1, f.Bound.MinMoves))
 }
 
-// Foretell forecasts a plan for the state what, which is now with a change made to it. Moves that only wait for their turn are part of the
-// plan; asked is how many of the moves somebody asks for by name, so that nothing else calls for them.
-func Foretell(now, what *projections.Cluster, plan Plan, asked int, at time.Time) Forecast {
-	f := Forecast{Wave: map[string]int{}, Before: Imbalance(now)}
-	moves := make([]events.Move, 0, len(plan.Moves)+len(plan.Held))
-	for _, d := range plan.Moves {
-		f.Wave[d.Instance], f.Waves = 1, 1
-		moves = append(moves, d.Move)
-	}
-	most, waits := max(what.Policy.Migration.MaxConcurrent, 1), 0
-	for _, h := range plan.Held {
-		moves = append(moves, h.Move)
-		if OnlyTurn(h.Holds) {
-			f.Wave[h.Instance] = 2 + waits/most
-			f.Waves = f.Wave[h.Instance]
-			waits++
+// Foretell forecasts a plan, and the rounds after it, for the state what, which is now with a change made to it. Moves that only wait for
+// their turn are part of a plan; asked is how many of the moves somebody asks for by name, so that nothing else calls for them.
+func Foretell(now, what *projections.Cluster, rounds []Plan, asked int, at time.Time) Forecast {
+	f := Forecast{Before: Imbalance(now)}
+	var moves []events.Move
+	most := max(what.Policy.Migration.MaxConcurrent, 1)
+	for i, plan := range rounds {
+		first, waits, wave := f.Waves+1, 0, map[string]int{}
+		for _, d := range plan.Moves {
+			wave[d.Instance], f.Waves = first, first
+			moves = append(moves, d.Move)
 		}
+		for _, h := range plan.Held {
+			if OnlyTurn(h.Holds) {
+				f.Waves = first + 1 + waits/most
+				wave[h.Instance] = f.Waves
+				waits++
+			} else if i > 0 {
+				continue // it is for a later day
+			}
+			moves = append(moves, h.Move)
+		}
+		f.Wave = append(f.Wave, wave)
 	}
 	s := live(what, at)
 	f.After = measureAfter(s, moves)
@@ -54,7 +60,7 @@ func OnlyTurn(holds []events.Hold) bool {
 }
 
 // leastMoves is the least number of moves that mends what these mend: what the engine, which plans on its own, finds unavoidable on the
-// same state, besides what no state shows – an instance of an older definition, or a move that somebody asks for.
+// same state, besides what no state shows – a standby, an instance of an older definition, or a move that somebody asks for.
 func leastMoves(s *snapshot.State, moves []events.Move, asked int) snapshot.Bound {
 	quiet := *s
 	policy := *s.Policy
@@ -66,7 +72,7 @@ func leastMoves(s *snapshot.State, moves []events.Move, asked int) snapshot.Boun
 	}
 	least := engine.Compute(p, engine.Request{}).Bound.MinMoves + asked
 	for _, m := range moves {
-		if m.Class == events.ClassRepair || m.From != "" && m.From == m.To {
+		if m.Standby() || m.Class == events.ClassRepair && !makesRoom(m) || m.From != "" && m.From == m.To {
 			least++
 		}
 	}
@@ -78,7 +84,9 @@ func leastMoves(s *snapshot.State, moves []events.Move, asked int) snapshot.Boun
 func measureAfter(s *snapshot.State, moves []events.Move) snapshot.Metrics {
 	to := make(map[string]events.Move, len(moves))
 	for _, m := range moves {
-		to[m.Instance] = m
+		if !m.Standby() {
+			to[m.Instance] = m
+		}
 	}
 	end := *s
 	end.Instances = make([]snapshot.Instance, 0, len(s.Instances))

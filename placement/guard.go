@@ -32,11 +32,15 @@ const (
 
 func boundOf(m events.Move) bound {
 	switch {
+	case m.Standby() && m.Kind() == events.KindStop: // nobody misses it who is served
+		return free
+	case m.Standby():
+		return asked
 	case m.Class == events.ClassRecovery:
 		return recovered
 	case m.Kind() == events.KindStop && (m.Reason == events.ReasonScale || m.Reason == events.ReasonSpecUpdate):
 		return free
-	case m.Kind() == events.KindPlace || m.Class == events.ClassRepair || m.Reason == events.ReasonSpecUpdate || m.Reason == events.ReasonScale:
+	case m.Kind() == events.KindPlace || m.Class == events.ClassRepair && !makesRoom(m) || m.Reason == events.ReasonSpecUpdate || m.Reason == events.ReasonScale:
 		return asked
 	case m.Trigger == events.TriggerManual:
 		return manual
@@ -61,9 +65,9 @@ type guard struct {
 	taken                  map[string]int // by app: serving instances that moves under way and decided take
 }
 
-func newGuard(v *projections.Cluster) *guard {
+func newGuard(open []*projections.App) *guard {
 	g := &guard{moved: map[string]int{}, cooling: map[string]int{}, taken: map[string]int{}}
-	for _, a := range v.Apps {
+	for _, a := range open {
 		for _, m := range a.Open {
 			g.count(a, m.Move)
 		}
@@ -158,10 +162,10 @@ func (p *planner) holds(a *projections.App, m events.Move) (out []events.Hold, t
 		}
 	}
 	if b == automatic {
-		if until := spec.NextOpen(policy.MaintenanceWindows, p.now); !until.Equal(p.now) {
+		if until := spec.NextOpen(policy.MaintenanceWindows, p.now); !until.Equal(p.now) && !planted.WindowIgnored {
 			hold(events.HoldWindow, until, "outside of every maintenance window")
 		}
-		if policy.RequireApproval && !p.approved(a, m) {
+		if policy.RequireApproval && !p.approved(a, m) && !planted.ApprovalUnasked {
 			detail := "waits for an operator: go-cluster migration approve"
 			if denied = a.Denied[m.Instance] == m.Cause && m.Cause != ""; denied {
 				detail = "an operator denied it"
@@ -172,17 +176,29 @@ func (p *planner) holds(a *projections.App, m events.Move) (out []events.Hold, t
 	return out, soft == len(out) || denied
 }
 
+// placesFull says whether no more may be placed before others are.
+func (g *guard) placesFull(policy spec.Policy) bool {
+	most := policy.Migration.MaxConcurrent
+	return most > 0 && g.places >= most*recoveryFactor
+}
+
+// movesFull says whether no more may move before others have.
+func (g *guard) movesFull(policy spec.Policy) bool {
+	most := policy.Migration.MaxConcurrent
+	return most > 0 && g.moves >= most && !planted.TooMany
+}
+
 // crowded says which limit of moves under way leaves no room for one more, or "".
 func (g *guard) crowded(policy spec.Policy, m events.Move, b bound) string {
 	most := policy.Migration.MaxConcurrent
 	switch {
 	case most == 0 || m.Forced:
 	case b == recovered || m.Kind() == events.KindPlace:
-		if g.places >= most*recoveryFactor {
+		if g.placesFull(policy) {
 			return fmt.Sprintf("%d placements are under way, %d are allowed", g.places, most*recoveryFactor)
 		}
 	case m.Kind() == events.KindStop:
-	case g.moves >= most:
+	case g.movesFull(policy):
 		return fmt.Sprintf("%d moves are under way, %d are allowed", g.moves, most)
 	}
 	if most := policy.AutoRebalance.MaxConcurrent; most > 0 && m.Class == events.ClassBalance && m.Trigger == events.TriggerAutomatic && g.balance >= most {
@@ -193,7 +209,7 @@ func (g *guard) crowded(policy spec.Policy, m events.Move, b bound) string {
 
 // budget lists the disruption budgets of the app that a move would break: they are shared by whatever moves it.
 func (p *planner) budget(a *projections.App, m events.Move) (out []events.Hold) {
-	if !disrupts(a, m) {
+	if !disrupts(a, m) || planted.BudgetIgnored {
 		return nil
 	}
 	serving := -p.g.taken[a.Name]
@@ -251,7 +267,7 @@ func SameMove(x, y events.Move) bool {
 // Closed lists what the policy has against an admitted move that it had not when it was admitted: its window closed, or it lacks an
 // approval. The migrator asks before it starts and before the gap. now is the time of the cluster.
 func Closed(v *projections.Cluster, m *projections.Migration, now time.Time) (out []events.Rejection) {
-	if boundOf(m.Move) != automatic || m.Forced {
+	if boundOf(m.Move) != automatic || m.Forced || planted.WindowIgnored {
 		return nil
 	}
 	policy := v.Policy.Migration
@@ -274,7 +290,7 @@ func unapproved(v *projections.Cluster, m *projections.Migration) (out []events.
 	switch {
 	case m.DeniedBy != "":
 		out = append(out, events.Rejection{Node: m.To, Code: events.RuleApproval, Detail: "denied by " + m.DeniedBy})
-	case v.Policy.Migration.RequireApproval && m.Approved == "":
+	case v.Policy.Migration.RequireApproval && m.Approved == "" && !planted.ApprovalUnasked:
 		out = append(out, events.Rejection{Node: m.To, Code: events.RuleApproval, Detail: "the policy wants an approval"})
 	}
 	return out

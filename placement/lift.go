@@ -65,12 +65,30 @@ func (x *alteration) carry(moves []Decision) {
 	for _, d := range moves {
 		x.app(d.App, func(a *projections.App) {
 			a.Instances, a.Ended = maps.Clone(a.Instances), maps.Clone(a.Ended)
+			if a.Standbys = maps.Clone(a.Standbys); a.Standbys == nil {
+				a.Standbys = map[string]*projections.Instance{}
+			}
+			if d.Standby() {
+				x.stand(a, d)
+				return
+			}
+			if s := a.StandbyAt(d.To); s != nil {
+				delete(a.Standbys, s.ID)
+				if d.Keep {
+					x.stand(a, Decision{Move: events.Move{Instance: s.ID, To: d.From, ToInc: d.FromInc}})
+				}
+			}
 			if a.Instances == nil { // of an app that is only supposed
 				a.Instances = map[string]*projections.Instance{}
 			}
 			delete(a.Ended, d.Instance)
 			if d.To == "" {
 				delete(a.Instances, d.Instance)
+				if a.Leader != nil && a.Leader.Node == d.From {
+					l := *a.Leader
+					l.Ended = true
+					a.Leader = &l
+				}
 				return
 			}
 			in := projections.Instance{ID: d.Instance, App: a.Name}
@@ -83,6 +101,15 @@ func (x *alteration) carry(moves []Decision) {
 			a.Placed++
 		})
 	}
+}
+
+// stand puts a standby where a move takes it.
+func (x *alteration) stand(a *projections.App, d Decision) {
+	if d.To == "" {
+		delete(a.Standbys, d.Instance)
+		return
+	}
+	a.Standbys[d.Instance] = &projections.Instance{ID: d.Instance, App: a.Name, Node: d.To, Inc: d.ToInc, Role: events.RoleStandby, State: "ready", Healthy: true, SpecRev: a.SpecRev}
 }
 
 func without(list []string, name string) []string {
@@ -250,7 +277,7 @@ func (p *planner) awayLifts(a *projections.App, n *projections.Node) (out []chan
 	name := a.Name
 	for _, other := range sortedKeys(p.u.apps[n.ID]) {
 		o := p.v.Apps[other]
-		if o == nil || other == name || !slices.Contains(a.Spec.AwayFromApp, other) && !slices.Contains(o.Spec.AwayFromApp, name) {
+		if o == nil || other == name || p.u.serving(n.ID, other) == 0 || !slices.Contains(a.Spec.AwayFromApp, other) && !slices.Contains(o.Spec.AwayFromApp, name) {
 			continue
 		}
 		out = append(out, change{events.RuleAwayFrom, fmt.Sprintf("let %s and %s share a node", name, other), "", priceSpec, func(x *alteration) {

@@ -7,6 +7,7 @@ import (
 
 	"github.com/go-cluster/go-cluster/events"
 	"github.com/go-cluster/go-cluster/projections"
+	"github.com/go-cluster/go-cluster/spec"
 )
 
 // Pending says why an app has nowhere to go.
@@ -29,6 +30,11 @@ const (
 )
 
 func (p *planner) pend(a *projections.App, instance string, missing int, refused []events.Rejection, later time.Time, serving bool) {
+	if a.Pending != nil && later.IsZero() && !p.cramped[a.Name] && len(a.Backoff) == 0 && len(a.Vetoes) == 0 && len(a.Spec.SpreadOver) == 0 && a.Spec.Mode != spec.Spread {
+		p.watch(a, forNodes)
+	} else {
+		p.watch(a, forAnything)
+	}
 	p.plan.Wake = earliest(p.plan.Wake, later)
 	if was := p.pending[a.Name]; was != nil {
 		was.Missing += missing

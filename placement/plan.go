@@ -16,7 +16,7 @@ import (
 // Version names the rules of this planner in what it decides.
 const Version = "1"
 
-// Plan is what should change now. Carrying all of it out and planning again gives an empty plan.
+// Plan is what should change now. Carrying all of it out and planning again gives an empty plan, or what this one made room for.
 type Plan struct {
 	Moves     []Decision
 	Held      []Held
@@ -28,10 +28,10 @@ type Plan struct {
 // Decision is one move and what it rests on. Its Migration is empty: ids are given at admission.
 type Decision struct {
 	events.Move
-	Score   int64              // of the target
-	Refused []events.Rejection // every failing rule of every node that was not eligible
-	Queued  []events.Hold      // of a move that somebody asks for: why it has to wait for its turn
-	Along   []Decision         // of a move that somebody asks for: what goes with it
+	Score   int64         // of the target
+	Refused Refusals      // every failing rule of the nodes that were not eligible
+	Queued  []events.Hold // of a move that somebody asks for: why it has to wait for its turn
+	Along   []Decision    // of a move that somebody asks for: what goes with it
 }
 
 // Satisfied says that an app is no longer Pending.
@@ -40,21 +40,30 @@ type Satisfied struct{ App, Node string }
 type planner struct {
 	v        *projections.Cluster
 	u        *usage
-	loads    map[string]api.Load
+	loads    map[string]api.Sight
 	now      time.Time
 	plan     Plan
 	pending  map[string]*Pending
-	placed   map[string]string // app → node that a decision of this plan sends an instance to
-	deciding map[string]bool   // instance ids decided on in this plan
-	perApp   map[string]int    // moves open or decided, per app
+	placed   map[string]string         // app → node that a decision of this plan sends an instance to
+	deciding map[string]bool           // instance ids decided on in this plan
+	perApp   map[string]int            // moves open or decided, per app
+	freed    map[string]spec.Resources // node → what standbys hold there that are about to end
 	nodes    []*projections.Node
 	wants    map[string]demands // by app
 	g        *guard
 	follow   map[string][]string // app → apps whose with_app names it, ordered
+	open     []*projections.App  // those with open migrations
+	rooms    int                 // instances that were looked at to make room
+	cramped  map[string]bool     // apps that some node would take but for what else is there
+	watched  map[string]watch    // by app
+
+	index *index                             // of a plan that follows the log; nil: every app is judged by itself
+	tied  map[string]map[string]bool         // then: app → apps whose rules name it
+	rows  map[string][]*projections.Instance // then: app → its instances as they were last put in order
 }
 
 // Make plans on the fold as of now, which is the cluster's time.
-func Make(v *projections.Cluster, loads map[string]api.Load, now time.Time) Plan {
+func Make(v *projections.Cluster, loads map[string]api.Sight, now time.Time) Plan {
 	p := newPlanner(v, loads, now)
 	if _, frozen := v.Frozen[events.FreezeSafety]; frozen {
 		return p.plan // nothing moves while it is not known who is alive
@@ -66,6 +75,11 @@ func Make(v *projections.Cluster, loads map[string]api.Load, now time.Time) Plan
 	for _, a := range apps {
 		p.forced(a)
 	}
+	return p.others(apps)
+}
+
+// others plans for some apps what is neither missing nor forced to move.
+func (p *planner) others(apps []*projections.App) Plan {
 	for _, a := range apps {
 		p.surplus(a)
 	}
@@ -74,14 +88,34 @@ func Make(v *projections.Cluster, loads map[string]api.Load, now time.Time) Plan
 	for _, a := range apps {
 		p.roll(a)
 	}
+	for _, a := range apps {
+		p.standbys(a)
+	}
 	return p.finish(apps)
 }
 
-func newPlanner(v *projections.Cluster, loads map[string]api.Load, now time.Time) *planner {
-	p := &planner{v: v, u: newUsage(v, ""), loads: loads, now: now, pending: map[string]*Pending{}, placed: map[string]string{},
-		deciding: map[string]bool{}, perApp: map[string]int{}, nodes: v.SortedNodes(), wants: map[string]demands{}, g: newGuard(v), follow: followers(v)}
+func newPlanner(v *projections.Cluster, loads map[string]api.Sight, now time.Time) *planner {
+	var open []*projections.App
 	for _, a := range v.Apps {
-		p.perApp[a.Name] = len(a.Open)
+		if len(a.Open) > 0 {
+			open = append(open, a)
+		}
+	}
+	p := &planner{v: v, u: newUsage(v, ""), nodes: v.SortedNodes(), wants: map[string]demands{}, follow: followers(v)}
+	return p.begin(loads, now, open)
+}
+
+// begin makes what belongs to one pass.
+func (p *planner) begin(loads map[string]api.Sight, now time.Time, open []*projections.App) *planner {
+	p.loads, p.now, p.open, p.g = loads, now, open, newGuard(open)
+	p.pending, p.placed, p.deciding, p.perApp = map[string]*Pending{}, map[string]string{}, map[string]bool{}, map[string]int{}
+	p.freed, p.cramped, p.watched = map[string]spec.Resources{}, map[string]bool{}, map[string]watch{}
+	for _, a := range open {
+		for _, m := range a.Open {
+			if p.perApp[a.Name] += bit(!m.Standby()); m.Standby() && m.To == "" {
+				p.gives(a, m.From)
+			}
+		}
 	}
 	return p
 }
@@ -95,80 +129,22 @@ func (p *planner) demands(a *projections.App) demands {
 	return d
 }
 
-// target looks for the best node that can take an instance of the app. Without one it says every rule of every node; later is
-// when a node that only rests after a failure may be tried again.
-func (p *planner) target(a *projections.App, except string) (best *candidate, refused []events.Rejection, later time.Time) {
-	return p.survey(a, except).result()
+// target looks for the best node that can take an instance of the app; the field says why the others were passed over.
+func (p *planner) target(a *projections.App, except string) (best *candidate, of field) {
+	of = p.field(a, except)
+	return of.best(nil), of
 }
 
 // targetOf is target for an instance that has a node; a proposal keeps its target while that can take it, so that what was approved
 // is what is planned.
-func (p *planner) targetOf(a *projections.App, in *projections.Instance) (best *candidate, refused []events.Rejection, later time.Time) {
-	field := p.survey(a, in.Node)
-	best, refused, later = field.result()
+func (p *planner) targetOf(a *projections.App, in *projections.Instance) (best *candidate, of field) {
+	best, of = p.target(a, in.Node)
 	if pr := a.Proposals[in.ID]; best != nil && pr != nil && pr.From == in.Node && pr.To != best.node.ID {
-		for _, x := range field.nodes {
-			if x.node.ID == pr.To && len(x.refused) == 0 && (!x.hot || best.hot) {
-				best = &x.candidate
-			}
+		if x := of.at(pr.To); x != nil && len(x.refused) == 0 && (!x.hot || best.hot) {
+			best = &x.candidate
 		}
 	}
-	return best, refused, later
-}
-
-// missing places what should run and does not: lost, failed, never started, or asked for in addition.
-func (p *planner) missing(a *projections.App) {
-	if a.Spec.Mode == spec.Spread {
-		p.everywhere(a)
-		return
-	}
-	slots := missingSlots(a)
-	if len(slots) == 0 || a.Spec.Mode == spec.Singleton && a.Leader != nil && !a.Leader.Ended {
-		return // nothing to place, or its last holder has not ended: the migrator or the labeler will end it
-	}
-	field := p.survey(a, "")
-	for i, id := range slots {
-		best, refused, later := field.result()
-		if best == nil && p.awaits(a) {
-			return // what it goes with is on its way
-		}
-		if best == nil {
-			p.pend(a, id, len(slots)-i, refused, later, false)
-			return
-		}
-		m := events.Move{App: a.Name, Instance: id, SpecRev: a.SpecRev, To: best.node.ID, ToInc: best.node.Inc, Trigger: events.TriggerAutomatic}
-		p.whyMissing(a, best.node, &m)
-		if !p.decide(a, m, best.score, refused) {
-			return
-		}
-		field.taken(p, best.node.ID)
-	}
-}
-
-// whyMissing fills in reason, class and cause of a placement.
-func (p *planner) whyMissing(a *projections.App, to *projections.Node, m *events.Move) {
-	set := func(reason string, class events.Class, by projections.Cause, why string) {
-		m.Reason, m.Class, m.Cause, m.Correlation, m.Why = reason, class, by.ID, by.Correlation, why
-	}
-	switch end, ended := a.Ended[m.Instance]; {
-	case ended:
-		set(end.Reason, events.ClassRecovery, end.By, fmt.Sprintf("was on %s", end.Node))
-	case a.Placed > 0 && a.ScaledFrom > 0:
-		set(events.ReasonScale, events.ClassForced, a.Applied, "")
-	default:
-		set(events.ReasonSpecUpdate, events.ClassForced, a.Applied, "")
-	}
-	// What made room after a time of waiting is the true cause.
-	if pd := a.Pending; pd != nil {
-		switch {
-		case to.Labelled.Seq > pd.By.Seq && to.Labelled.Seq >= to.Joined.Seq && to.Labelled.Seq >= a.Ruled.Seq:
-			set(events.ReasonLabelChange, m.Class, to.Labelled, "labels of "+to.ID+" made it eligible")
-		case to.Joined.Seq > pd.By.Seq && to.Joined.Seq >= a.Ruled.Seq:
-			set(events.ReasonNodeJoin, m.Class, to.Joined, to.ID+" joined")
-		case a.Ruled.Seq > pd.By.Seq:
-			set(events.ReasonConstraintUpdate, m.Class, a.Ruled, "the rules changed")
-		}
-	}
+	return best, of
 }
 
 // forced moves what may not stay where it is: a hard rule broke, an order stands, or the node gave it up.
@@ -176,12 +152,20 @@ func (p *planner) forced(a *projections.App) {
 	if a.Removed {
 		return
 	}
-	for _, in := range a.SortedInstances() {
+	stays := p.stayers(a)
+	for _, in := range p.instances(a) {
+		if stays(in) {
+			continue
+		}
 		n := p.v.Nodes[in.Node]
+		if n == nil {
+			p.watch(a, forAnything)
+		}
 		if n == nil || p.busy(a, in.ID) {
 			continue
 		}
 		if lost := outlives(a, in, n); lost != "" {
+			p.watch(a, forAnything)
 			p.pending[a.Name] = &Pending{App: a.Name, Instance: in.ID, Missing: 1, Code: PendingConfirmation, Nodes: len(p.v.Nodes),
 				Reason:  unconfirmed(in, lost),
 				Refused: []events.Rejection{{Node: n.ID, Code: events.RuleNotReady, Detail: "lost, and " + a.Name + " continues in isolation"}}}
@@ -191,6 +175,7 @@ func (p *planner) forced(a *projections.App) {
 			continue // suspected: wait until it is known
 		}
 		broken, class := p.demands(a).rules(n), events.ClassForced
+		var beside []events.Rejection // what is there and should not be
 		m := events.Move{App: a.Name, Instance: in.ID, SpecRev: a.SpecRev, From: in.Node, FromInc: in.Inc, Trigger: events.TriggerAutomatic, Class: class}
 		switch {
 		case len(broken) > 0:
@@ -208,19 +193,22 @@ func (p *planner) forced(a *projections.App) {
 			m.Why = in.Detail
 		case len(neighbours(p.v, p.u, a, n)) > 0 && p.yields(a, n):
 			m.Reason, m.Cause, m.Correlation = events.ReasonConstraintUpdate, a.Ruled.ID, a.Ruled.Correlation
-			m.Why = details(neighbours(p.v, p.u, a, n))
+			beside = neighbours(p.v, p.u, a, n)
+			m.Why = details(beside)
 		case len(p.demands(a).alone(p.v, p.u, n)) > 0:
 			if p.awaits(a) {
+				p.watch(a, forAnything)
 				continue
 			}
 			broken = p.demands(a).alone(p.v, p.u, n)
 			by := p.ledBy(a)
 			m.Reason, m.Cause, m.Correlation, m.Why = events.ReasonConstraintUpdate, by.ID, by.Correlation, details(broken)
 		case p.crowded(a, n, &m):
-			if best, refused, _ := p.targetOf(a, in); best != nil && !p.vetoed(a, in.ID, m.Cause) && len(p.unit(a, n)) < 2 {
+			if best, of := p.targetOf(a, in); best != nil && !p.vetoed(a, in.ID, m.Cause) && len(p.unit(a, n)) < 2 {
 				m.To, m.ToInc = best.node.ID, best.node.Inc
-				p.decide(a, m, best.score, refused)
+				p.decide(a, m, best.score, of.refusals())
 			}
+			p.watch(a, forAnything)
 			continue // where there is no better place it serves on
 		default:
 			continue
@@ -232,14 +220,20 @@ func (p *planner) forced(a *projections.App) {
 			p.leave(a, in, n, m, broken)
 			continue
 		}
-		best, refused, later := p.targetOf(a, in)
-		if unit := p.unit(a, n); len(unit) > 1 && (best == nil || p.leads(a, unit)) {
+		best, of := p.targetOf(a, in)
+		var (
+			refused []events.Rejection
+			later   time.Time
+		)
+		unit := p.unit(a, n)
+		if len(unit) > 1 && (best == nil || p.leads(a, unit)) {
 			var (
 				moves []Decision
 				busy  bool
 			)
 			moves, refused, later, busy = p.together(unit, n, "", m)
 			if p.decideTogether(moves); busy || len(moves) > 0 {
+				p.watch(a, forAnything)
 				continue
 			}
 		} else if best != nil {
@@ -249,17 +243,20 @@ func (p *planner) forced(a *projections.App) {
 				}
 			}
 			m.To, m.ToInc = best.node.ID, best.node.Inc
-			p.decide(a, m, best.score, refused)
+			p.decide(a, m, best.score, of.refusals())
 			continue
+		} else {
+			refused, later = of.rejections(), of.later()
 		}
+		stranded := false // it does not run, and may not be started where it is
 		if in.State == "failed" && len(broken) == 0 && !n.Draining() {
 			// Nowhere else: the same node again once its back-off is over.
 			until, _, rests := resting(a, n.ID, p.now)
 			if no := p.rejectInPlace(a, n); len(no) > 0 {
-				refused = append(no, refused...)
+				stranded, refused = true, append(no, refused...)
 			} else if !rests {
 				m.To, m.ToInc = n.ID, n.Inc
-				p.decide(a, m, score(p.u, p.loads, a, n), refused)
+				p.decide(a, m, score(p.u, p.loads, a, n), refusalsOf(refused))
 				continue
 			} else {
 				later = earliest(later, until)
@@ -267,10 +264,25 @@ func (p *planner) forced(a *projections.App) {
 					Detail: fmt.Sprintf("failed there, tried again at %s: %s", until.UTC().Format(time.RFC3339), in.Detail)})
 			}
 		}
-		own := append(slices.Clone(broken), orders(p.v, n)...)
+		room := p.makeRoom(a, m)
+		switch room {
+		case roomMade:
+			if best, of := p.targetOf(a, in); best != nil {
+				m.To, m.ToInc = best.node.ID, best.node.Inc
+				p.decide(a, m, best.score, of.refusals())
+				continue
+			}
+		case roomComing: // it serves on until then
+			p.watch(a, forAnything)
+			continue
+		}
+		own := slices.Concat(broken, orders(p.v, n), beside)
 		p.pend(a, in.ID, 1, append(own, refused...), later, true)
-		if len(broken) > 0 && later.IsZero() && a.Spec.OnInvalid != spec.OnInvalidKeep && !onlyBusy(refused) {
-			p.decide(a, m, 0, refused) // nowhere to go: it is stopped, gracefully, its data kept
+		invalid := len(broken) > 0 && a.Spec.OnInvalid != spec.OnInvalidKeep
+		if (invalid || stranded) && later.IsZero() && room == roomNone && !onlyBusy(refused) {
+			// Nowhere to go: it is stopped, gracefully, its data kept. What is stranded would only keep from others the place that it
+			// cannot use itself.
+			p.decide(a, m, 0, refusalsOf(refused))
 		}
 	}
 }
@@ -312,7 +324,7 @@ func (p *planner) ordered(n *projections.Node, m *events.Move) bool {
 func (p *planner) yields(a *projections.App, n *projections.Node) bool {
 	for _, r := range sortedKeys(p.u.apps[n.ID]) {
 		o := p.v.Apps[r]
-		if o == nil || o == a || (!slices.Contains(a.Spec.AwayFromApp, r) && !slices.Contains(o.Spec.AwayFromApp, a.Name)) {
+		if o == nil || p.u.serving(n.ID, r) == 0 || o == a || (!slices.Contains(a.Spec.AwayFromApp, r) && !slices.Contains(o.Spec.AwayFromApp, a.Name)) {
 			continue
 		}
 		if a.Ruled.Seq < o.Ruled.Seq || a.Ruled.Seq == o.Ruled.Seq && a.Name < o.Name {
@@ -336,11 +348,11 @@ func (p *planner) surplus(a *projections.App) {
 	if a.Spec.Mode == spec.Spread && !a.Removed {
 		return // each node has one, or none
 	}
-	ins := a.SortedInstances()
-	extra := len(ins) - a.Desired()
+	extra := len(a.Instances) - a.Desired()
 	if extra <= 0 {
 		return
 	}
+	ins := a.SortedInstances()
 	slices.SortStableFunc(ins, func(x, y *projections.Instance) int { // the first ones go
 		if d := p.badness(a, y) - p.badness(a, x); d != 0 {
 			return d
@@ -435,7 +447,13 @@ func (p *planner) roll(a *projections.App) {
 	if a.Removed {
 		return
 	}
-	old := slices.DeleteFunc(a.SortedInstances(), func(in *projections.Instance) bool { return in.Generation == a.Generation })
+	var old []*projections.Instance
+	for _, in := range a.Instances {
+		if in.Generation != a.Generation {
+			old = append(old, in)
+		}
+	}
+	slices.SortFunc(old, func(x, y *projections.Instance) int { return projections.CompareInstances(x.ID, y.ID) })
 	slices.SortStableFunc(old, func(x, y *projections.Instance) int { // those that do not serve have nothing to lose
 		return cmp.Compare(bit(serves(x)), bit(serves(y)))
 	})
@@ -461,19 +479,18 @@ func (p *planner) roll(a *projections.App) {
 		if p.vetoed(a, in.ID, m.Cause) {
 			continue
 		}
-		var (
-			best    *candidate
-			refused []events.Rejection
-		)
+		var refused []events.Rejection
 		if a.Spec.Mode != spec.Spread && len(p.unit(a, n)) < 2 { // what goes together stays together
-			best, refused, _ = p.target(a, in.Node)
-		}
-		if best != nil {
-			m.To, m.ToInc = best.node.ID, best.node.Inc
-			p.decide(a, m, best.score, refused)
-			continue
+			best, of := p.target(a, in.Node)
+			if best != nil {
+				m.To, m.ToInc = best.node.ID, best.node.Inc
+				p.decide(a, m, best.score, of.refusals())
+				continue
+			}
+			refused = of.rejections()
 		}
 		if until, _, yes := resting(a, in.Node, p.now); yes {
+			p.watch(a, forAnything)
 			p.plan.Wake = earliest(p.plan.Wake, until)
 			continue
 		}
@@ -482,7 +499,7 @@ func (p *planner) roll(a *projections.App) {
 			continue
 		}
 		m.To, m.ToInc = n.ID, n.Inc // nowhere else to go: stop and start where it is
-		p.decide(a, m, 0, refused)
+		p.decide(a, m, 0, refusalsOf(refused))
 	}
 }
 
@@ -506,6 +523,7 @@ func (p *planner) newOnesFail(a *projections.App) bool {
 	fails := false
 	for node := range a.Backoff {
 		if until, _, rests := resting(a, node, p.now); rests {
+			p.watch(a, forAnything)
 			p.plan.Wake, fails = earliest(p.plan.Wake, until), true
 		}
 	}
@@ -521,7 +539,7 @@ func (p *planner) rejectInPlace(a *projections.App, n *projections.Node) []event
 
 // lock returns the open migration that stands in the way of another of the same object.
 func (p *planner) lock(a *projections.App, instance string) *projections.Migration {
-	for _, m := range a.SortedOpen() {
+	for _, m := range a.Main() {
 		if a.Spec.Mode == spec.Singleton || m.Instance == instance {
 			return m
 		}
@@ -539,12 +557,13 @@ func (p *planner) vetoed(a *projections.App, instance, cause string) bool {
 	if !is || v.Cause != cause || !v.Until.After(p.now) {
 		return false
 	}
+	p.watch(a, forAnything)
 	p.plan.Wake = earliest(p.plan.Wake, v.Until)
 	return true
 }
 
 // decide takes a move into the plan, or says that guardrails hold it.
-func (p *planner) decide(a *projections.App, m events.Move, points int64, refused []events.Rejection) bool {
+func (p *planner) decide(a *projections.App, m events.Move, points int64, refused Refusals) bool {
 	if pr := a.Proposals[m.Instance]; pr != nil && SameMove(pr.Move, m) {
 		m.Migration, m.Approved = pr.Migration, pr.Approval.ID
 	}
@@ -559,6 +578,14 @@ func (p *planner) decide(a *projections.App, m events.Move, points int64, refuse
 
 func (p *planner) hold(a *projections.App, d Decision, holds []events.Hold, turn bool) {
 	p.deciding[d.Instance] = true
+	switch soon := turn && OnlyTurn(holds) && !d.Standby() && a.Spec.Mode != spec.Spread; {
+	case soon && d.From == "":
+		p.watch(a, forTurn)
+	case soon && d.Kind() == events.KindMove && d.Class == events.ClassForced && d.Reason != events.ReasonManual:
+		p.watch(a, forMove)
+	default:
+		p.watch(a, forAnything)
+	}
 	p.plan.Held = append(p.plan.Held, Held{d, holds, turn})
 	for _, h := range holds {
 		p.plan.Wake = earliest(p.plan.Wake, h.Until)
@@ -569,10 +596,15 @@ func (p *planner) hold(a *projections.App, d Decision, holds []events.Hold, turn
 }
 
 func (p *planner) take(a *projections.App, d Decision) {
+	d.Keep, d.Why = p.keeps(a, d.Move), p.warmed(a, d.Move)
 	p.deciding[d.Instance] = true
+	p.watch(a, forAnything)
 	p.g.decide(a, d.Move)
 	p.plan.Moves = append(p.plan.Moves, d)
 	p.u.admit(a, d.Move)
+	if d.Standby() {
+		return
+	}
 	p.perApp[a.Name]++
 	if d.To != "" {
 		p.placed[a.Name] = d.To
@@ -582,6 +614,9 @@ func (p *planner) take(a *projections.App, d Decision) {
 func (p *planner) finish(apps []*projections.App) Plan {
 	for _, a := range apps {
 		pd := p.pending[a.Name]
+		if a.Pending != nil && pd == nil {
+			p.watch(a, forAnything)
+		}
 		if pd != nil {
 			p.plan.Pending = append(p.plan.Pending, *pd)
 		} else if a.Pending != nil && len(missingSlots(a)) == 0 && !p.stays(a) {
@@ -592,11 +627,14 @@ func (p *planner) finish(apps []*projections.App) Plan {
 	return p.plan
 }
 
-// stays says whether an instance of the app is where it should not be and no move takes it elsewhere: it is being restarted there,
-// or stopped for want of a place, or nothing may move now.
+// stays says whether an instance of the app is, or is on its way to, where it should not be and no move takes it elsewhere: it is being
+// restarted there, or stopped for want of a place, or nothing may move now; or the rules changed behind the admission.
 func (p *planner) stays(a *projections.App) bool {
-	for _, m := range a.Open {
+	for _, m := range a.Main() {
 		if m.Kind == events.KindStop { // its instance may be gone already, with its node
+			return true
+		}
+		if n := p.v.Nodes[m.To]; n == nil || len(p.demands(a).rules(n)) > 0 {
 			return true
 		}
 	}
@@ -633,38 +671,12 @@ func placeOf(a *projections.App) string {
 	for _, in := range a.SortedInstances() {
 		node = or(node, in.Node)
 	}
-	for _, m := range a.SortedOpen() {
+	for _, m := range a.Main() {
 		if m.To != "" && m.Admitted.Seq > newest {
 			node, newest = m.To, m.Admitted.Seq
 		}
 	}
 	return node
-}
-
-// missingSlots lists the instances that should exist and neither do nor are on their way, lowest slot first.
-func missingSlots(a *projections.App) []string {
-	have := map[string]bool{}
-	for id := range a.Instances {
-		have[id] = true
-	}
-	if a.Spec.Mode == spec.Spread { // how many there should be follows from the nodes
-		if len(have)+len(a.Open) > 0 || a.Removed {
-			return nil
-		}
-		return []string{a.Name}
-	}
-	for _, m := range a.Open {
-		have[m.Instance] = true
-	}
-	want := a.Desired() - len(have)
-	var out []string
-	for slot := 0; want > 0; slot++ {
-		if id := spec.InstanceID(a.Name, slot); !have[id] {
-			out = append(out, id)
-			want--
-		}
-	}
-	return out
 }
 
 func details(rs []events.Rejection) string {

@@ -19,6 +19,7 @@ import (
 // suspected or lost.
 func drawScene(t *rapid.T) *scene {
 	s := newScene()
+	s.live = &Live{}
 	nodes := rapid.IntRange(1, 6).Draw(t, "nodes")
 	label := rapid.SampledFrom([]string{"role=a", "role=b", "zone=x", "zone=y"})
 	for i := range nodes {

@@ -21,7 +21,7 @@ const (
 
 // Relax finds the smallest changes after which planning again has a place for all of an app that is Pending, and takes none from
 // another app: each has been tried, by the code that plans for real.
-func Relax(v *projections.Cluster, loads map[string]api.Load, now time.Time, pd Pending) []events.Relaxation {
+func Relax(v *projections.Cluster, loads map[string]api.Sight, now time.Time, pd Pending) []events.Relaxation {
 	r := relaxer{v: v, loads: loads, now: now, app: v.Apps[pd.App], pd: pd, before: map[string]bool{}}
 	if r.app == nil {
 		return nil
@@ -53,7 +53,7 @@ func Relax(v *projections.Cluster, loads map[string]api.Load, now time.Time, pd 
 
 type relaxer struct {
 	v      *projections.Cluster
-	loads  map[string]api.Load
+	loads  map[string]api.Sight
 	now    time.Time
 	app    *projections.App
 	pd     Pending

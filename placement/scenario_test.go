@@ -4,8 +4,10 @@ import (
 	"bytes"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -13,6 +15,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/go-cluster/go-cluster/api"
 	"github.com/go-cluster/go-cluster/events"
@@ -29,7 +32,9 @@ var update = flag.Bool("update", false, "write the scenarios' results; commit th
 //	cordon n1 · uncordon n1 · drain n1 · undrain n1 · suspect n1 · lost n1
 //	evacuate zone=a
 //	load n1 0.9
-//	app NAME singleton|replicas=N key=value…   applied; keys: require prefer on_nodes away with over cpu mem port vip on_invalid on_isolation sqlite
+//	copy NAME n2 e1:7 lag=1s error=why    what the node says of the copy that it has of the app's data
+//	show NAME                             prints where it and its standbys are
+//	app NAME singleton|replicas=N key=value…   applied; keys: require prefer on_nodes away with over cpu mem port vip on_invalid on_isolation sqlite standbys
 //	                                           (commas separate several), generation=roll changes the process
 //	remove NAME · restart NAME
 //	run NAME-0 n1                         placed there, running
@@ -70,6 +75,7 @@ func TestScenarios(t *testing.T) {
 
 func play(t *testing.T, text string) string {
 	s := newScene()
+	s.live = &Live{}
 	var out bytes.Buffer
 	skipping := false
 	for line := range strings.Lines(text) {
@@ -97,14 +103,15 @@ func play(t *testing.T, text string) string {
 type scene struct {
 	v     *projections.Cluster
 	now   time.Time
-	loads map[string]api.Load
+	loads map[string]api.Sight
 	last  Plan
 	log   []events.Message
 	out   bytes.Buffer
+	live  *Live
 }
 
 func newScene() *scene {
-	return &scene{v: projections.NewCluster("test"), now: time.Date(2026, 1, 1, 10, 0, 0, 0, time.UTC), loads: map[string]api.Load{}}
+	return &scene{v: projections.NewCluster("test"), now: time.Date(2026, 1, 1, 10, 0, 0, 0, time.UTC), loads: map[string]api.Sight{}}
 }
 
 // add stores an event: the next of its aggregate.
@@ -117,6 +124,45 @@ func (s *scene) add(agg events.Aggregate, data any) {
 	s.log = append(s.log, events.Message{Event: events.Event{ID: fmt.Sprintf("e%d", seq), Type: t, V: 1, Rev: head.Rev + 1, Prev: head.Hash, Seq: seq, Stored: s.now,
 		Hash: fmt.Sprintf("h%d", seq), Aggregate: agg, Correlation: fmt.Sprintf("c%d", seq), Data: data}})
 	s.v.Apply(s.log[len(s.log)-1])
+	if s.live != nil {
+		s.compare()
+	}
+}
+
+// compare has what was planned all along planned from nothing: it has to be the same, on a cluster without what only waits for its turn.
+func (s *scene) compare() {
+	line := s.live.placing.known
+	waited := maps.Clone(line)
+	live, w := s.live.Plan(s.v, s.loads, s.now), *s.v
+	if reflect.ValueOf(line).Pointer() != reflect.ValueOf(s.live.placing.known).Pointer() {
+		waited = nil // it began anew, and looked at all
+	}
+	w.Apps = maps.Clone(s.v.Apps)
+	for name := range waited {
+		a := w.Apps[name]
+		if known, waits := s.live.placing.known[name]; !waits || known && !waited[name] || a.Applied.Seq == s.v.Seq {
+			continue // it was looked at
+		}
+		if len(a.Instances)+len(a.Open) > 0 {
+			return
+		}
+		delete(w.Apps, name)
+	}
+	told := func(p Plan) Plan {
+		p.Held = slices.DeleteFunc(slices.Clone(p.Held), func(h Held) bool { return h.Passing && OnlyTurn(h.Holds) })
+		p.Moves = slices.DeleteFunc(slices.Clone(p.Moves), func(d Decision) bool { // it has lost its place, which is found out at its turn
+			_, waits := s.live.moving.known[d.App]
+			return waits && d.To == ""
+		})
+		p.Pending = slices.DeleteFunc(slices.Clone(p.Pending), func(x Pending) bool { // told before, or not known yet
+			_, waits := s.live.moving.known[x.App]
+			return waits || s.v.Apps[x.App].Pending != nil
+		})
+		return p
+	}
+	if d := cmp.Diff(told(Make(&w, s.loads, s.now)), told(live), cmpopts.EquateEmpty()); d != "" {
+		panic(fmt.Sprintf("after event %d (%s) the live plan is another (-made +live):\n%s", s.v.Seq, s.log[len(s.log)-1].Event.Type, d))
+	}
 }
 
 func (s *scene) do(f []string) error {
@@ -138,6 +184,10 @@ func (s *scene) do(f []string) error {
 				}
 			case "host":
 				facts.Address = val
+			case "code":
+				for name := range strings.SplitSeq(val, ",") {
+					facts.Apps = append(facts.Apps, spec.App{Name: name})
+				}
 			case "vip":
 				facts.VIP = &events.VIPFacts{Interfaces: strings.Split(val, ",")}
 			default:
@@ -179,8 +229,25 @@ func (s *scene) do(f []string) error {
 		s.add(events.Cluster("test"), &events.EvacuationStarted{Order: "e-1", Selector: f[1]})
 	case "load":
 		v, err := strconv.ParseFloat(f[2], 64)
-		s.loads[f[1]] = api.Load{CPU: v}
+		s.loads[f[1]] = api.Sight{Load: api.Load{CPU: v}, Data: s.loads[f[1]].Data}
 		return err
+	case "copy":
+		data := api.DataHealth{Position: f[3]}
+		for _, kv := range f[4:] {
+			switch k, val, _ := strings.Cut(kv, "="); k {
+			case "lag":
+				d, err := time.ParseDuration(val)
+				if err != nil {
+					return err
+				}
+				data.LagMS = d.Milliseconds()
+			case "error":
+				data.Error = val
+			}
+		}
+		s.loads[f[2]] = api.Sight{Load: s.loads[f[2]].Load, Data: map[string]api.DataHealth{f[1]: data}}
+	case "show":
+		s.shows(f[1])
 	case "frozen":
 		s.add(events.Cluster("test"), &events.MovesFrozen{Source: f[1], Why: "said so"})
 	case "policy":
@@ -243,6 +310,11 @@ func (s *scene) do(f []string) error {
 		}
 		s.last = Make(s.v, s.loads, s.now)
 		s.print(s.last)
+	case "admit": // what was planned is admitted, and has not started yet
+		for i, d := range s.last.Moves {
+			d.Migration = fmt.Sprintf("m%d-%d", s.v.Seq+1, i)
+			s.add(events.Cluster("test"), &events.PlanAdmitted{Plan: "p", Moves: []events.Move{d.Move}})
+		}
 	case "relax":
 		for _, pd := range Make(s.v, s.loads, s.now).Pending {
 			if !slices.Contains(f[1:], pd.App) {
@@ -347,6 +419,14 @@ func (s *scene) app(name, mode string, keys []string) error {
 			a.OnIsolation = val
 		case "sqlite":
 			a.SQLite = val
+		case "standbys":
+			n, err := strconv.Atoi(val)
+			if err != nil {
+				return err
+			}
+			a.Standbys = n
+		case "code":
+			a.Process = nil
 		case "generation":
 			e.Generation++
 		default:
@@ -384,8 +464,8 @@ func (s *scene) admit(m events.Move) {
 	}
 	s.add(events.Cluster("test"), &events.PlanAdmitted{Plan: "p", Moves: []events.Move{m}})
 	a, agg := s.v.Apps[m.App], events.App(m.App)
-	s.add(agg, &events.MigrationStarted{Ref: m.Ref(), Kind: m.Kind(), SpecRev: m.SpecRev, Generation: a.Generation, FromInc: m.FromInc, ToInc: m.ToInc})
-	if a.Spec.Mode == spec.Singleton && m.To != "" {
+	s.add(agg, &events.MigrationStarted{Ref: m.Ref(), Role: m.Role, Keep: m.Keep, Kind: m.Kind(), SpecRev: m.SpecRev, Generation: a.Generation, FromInc: m.FromInc, ToInc: m.ToInc})
+	if a.Spec.Mode == spec.Singleton && m.To != "" && !m.Standby() {
 		s.add(agg, &events.LeadershipGranted{Ref: m.Ref(), Epoch: a.Epoch + 1, Node: m.To, Inc: m.ToInc})
 		s.add(agg, &events.LeadershipActivated{Ref: m.Ref(), Epoch: a.Epoch, Node: m.To, Inc: m.ToInc})
 	}
@@ -426,9 +506,9 @@ func (s *scene) print(p Plan) {
 	for _, d := range p.Moves {
 		switch d.Kind() {
 		case events.KindPlace:
-			fmt.Fprintf(&s.out, "place %s on %s", d.Instance, d.To)
+			fmt.Fprintf(&s.out, "place %s on %s", standbyNamed(d.Move), d.To)
 		case events.KindStop:
-			fmt.Fprintf(&s.out, "stop %s on %s", d.Instance, d.From)
+			fmt.Fprintf(&s.out, "stop %s on %s", standbyNamed(d.Move), d.From)
 		case events.KindInPlace:
 			fmt.Fprintf(&s.out, "restart %s on %s", d.Instance, d.To)
 		default:
@@ -438,8 +518,11 @@ func (s *scene) print(p Plan) {
 		if d.Why != "" {
 			fmt.Fprintf(&s.out, ": %s", d.Why)
 		}
+		if d.Keep {
+			fmt.Fprintf(&s.out, "; %s stays as a standby", d.From)
+		}
 		fmt.Fprintln(&s.out)
-		refusals(&s.out, d.Refused)
+		refusals(&s.out, flat(d.Refused))
 	}
 	for _, h := range p.Held {
 		fmt.Fprintf(&s.out, "held %s %s → %s (%s, %s)\n", h.Instance, or(h.From, "nowhere"), or(h.To, "nowhere"), h.Reason, h.Trigger)
@@ -457,6 +540,49 @@ func (s *scene) print(p Plan) {
 	if !p.Wake.IsZero() {
 		fmt.Fprintf(&s.out, "again in %s\n", p.Wake.Sub(s.now))
 	}
+}
+
+func standbyNamed(m events.Move) string {
+	if m.Standby() {
+		return "standby " + m.Instance
+	}
+	return m.Instance
+}
+
+// shows prints where the instances and the standbys of an app are, and why there are fewer standbys than there should be.
+func (s *scene) shows(app string) {
+	a := s.v.Apps[app]
+	for _, in := range a.SortedInstances() {
+		fmt.Fprintf(&s.out, "%s on %s, %s\n", in.ID, in.Node, in.Role)
+	}
+	for _, in := range a.SortedStandbys() {
+		fmt.Fprintf(&s.out, "%s on %s, %s\n", in.ID, in.Node, in.Role)
+	}
+	if why, _ := Standbys(s.v, a, s.now); why != "" {
+		fmt.Fprintln(&s.out, why)
+	}
+}
+
+// flat lists what refusals group by rule, node by node.
+func flat(refused Refusals) (out []events.Rejection) {
+	rank := []string{events.RuleNotReady, events.RuleCordoned, events.RuleDraining, events.RuleEvacuated, events.RuleDriver, events.RuleLabel, events.RuleCode, events.RuleOnNodes,
+		events.RuleOccupied, events.RuleName, events.RuleAwayFrom, events.RuleWith, events.RuleSpread, events.RuleCPU, events.RuleMemory}
+	for _, f := range refused {
+		out = append(out, f.First...)
+	}
+	slices.SortStableFunc(out, func(x, y events.Rejection) int {
+		at := func(r events.Rejection) int {
+			if i := slices.Index(rank, r.Code); i >= 0 {
+				return i
+			}
+			return len(rank)
+		}
+		if c := strings.Compare(x.Node, y.Node); c != 0 {
+			return c
+		}
+		return at(x) - at(y)
+	})
+	return out
 }
 
 func refusals(out *bytes.Buffer, refused []events.Rejection) {

@@ -2,6 +2,7 @@ package placement
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/go-cluster/go-cluster/events"
@@ -35,8 +36,11 @@ func (p *planner) everywhere(a *projections.App) {
 		whyThere(a, x.node, &m)
 		some = true // held or not, there is a place
 		if p.decide(a, m, x.score, nil) {
-			field.taken(p, x.node.ID)
+			field.taken(x.node.ID)
 		}
+	}
+	if !later.IsZero() || slices.ContainsFunc(refused, func(r events.Rejection) bool { return r.Code == events.RuleName || slices.Contains(roomRules, r.Code) }) {
+		p.watch(a, forAnything)
 	}
 	p.plan.Wake = earliest(p.plan.Wake, later)
 	if !some {
@@ -77,14 +81,15 @@ func whyThere(a *projections.App, n *projections.Node, m *events.Move) {
 func (p *planner) leave(a *projections.App, in *projections.Instance, n *projections.Node, m events.Move, broken []events.Rejection) {
 	if in.State != "failed" || len(broken) > 0 || len(orders(p.v, n)) > 0 {
 		if len(broken) > 0 && a.Spec.OnInvalid == spec.OnInvalidKeep && len(orders(p.v, n)) == 0 {
-			if best, refused, later := p.target(a, in.Node); best == nil && len(a.Instances) == 1 {
-				p.pend(a, in.ID, 1, append(broken, refused...), later, true)
+			if best, of := p.target(a, in.Node); best == nil && len(a.Instances) == 1 {
+				p.pend(a, in.ID, 1, append(broken, of.rejections()...), of.later(), true)
 				return // it is the last one, and nowhere else is there a place
 			}
 		}
 		p.decide(a, m, 0, nil)
 		return
 	}
+	p.watch(a, forAnything)
 	if until, _, rests := resting(a, n.ID, p.now); rests {
 		p.plan.Wake = earliest(p.plan.Wake, until)
 		return

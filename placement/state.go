@@ -11,7 +11,7 @@ import (
 )
 
 // State is the fold as data, as of now: what planning on a file reads.
-func State(v *projections.Cluster, loads map[string]api.Load, now time.Time) *snapshot.State {
+func State(v *projections.Cluster, loads map[string]api.Sight, now time.Time) *snapshot.State {
 	policy := v.Policy
 	s := &snapshot.State{Now: now.UTC(), Policy: &policy, Nodes: []snapshot.Node{}, Apps: []snapshot.App{}, Instances: []snapshot.Instance{}}
 	for _, n := range v.SortedNodes() {
@@ -61,7 +61,12 @@ func State(v *projections.Cluster, loads map[string]api.Load, now time.Time) *sn
 			}
 			s.Instances = append(s.Instances, si)
 		}
-		for _, m := range a.SortedOpen() {
+		for _, st := range a.SortedStandbys() {
+			if n := v.Nodes[st.Node]; n != nil && n.Known() && n.Status != projections.StatusLeft {
+				s.Standbys = append(s.Standbys, snapshot.Instance{ID: st.ID, App: a.Name, Node: st.Node, Role: api.RoleStandby})
+			}
+		}
+		for _, m := range a.Main() {
 			if slices.ContainsFunc(s.InFlight, func(f snapshot.InFlight) bool { return f.Instance == m.Instance }) {
 				continue
 			}

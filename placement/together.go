@@ -90,19 +90,31 @@ func (p *planner) awaits(a *projections.App) bool {
 	return false
 }
 
-// company counts the apps that go with an app and could be on the node with it, those that are there twice.
+// company counts the apps that go with an app and that the node's rules allow there: once, twice where there is room for both now, three times
+// where they are.
 func (p *planner) company(a *projections.App, n *projections.Node) (count int64) {
 	for _, name := range p.follow[a.Name] {
 		f := p.v.Apps[name]
 		if len(p.demands(f).rules(n)) > 0 {
 			continue
 		}
-		count++
-		if p.u.heading(f)[n.ID] > 0 {
+		switch count++; {
+		case p.u.heading(f)[n.ID] > 0:
+			count += 2
+		case p.joins(f, a, n):
 			count++
 		}
 	}
 	return count
+}
+
+// joins says whether the node takes an app with another that it goes with.
+func (p *planner) joins(f, a *projections.App, n *projections.Node) bool {
+	p.u.add(a, n.ID)
+	defer p.u.remove(a, n.ID)
+	d := p.demands(f)
+	d.together = []string{a.Name}
+	return len(d.reject(p.v, p.u, n)) == 0
 }
 
 // ledBy is the newest event that put something that the app goes with where it is.
@@ -202,6 +214,7 @@ func (p *planner) together(unit []*projections.Instance, from *projections.Node,
 	if best == nil {
 		return nil, refused, later, false
 	}
+	passed := refusalsOf(refused)
 	for _, in := range unit {
 		a := p.v.Apps[in.App]
 		one := m
@@ -215,7 +228,7 @@ func (p *planner) together(unit []*projections.Instance, from *projections.Node,
 		if pr := a.Proposals[in.ID]; pr != nil && SameMove(pr.Move, one) {
 			one.Migration, one.Approved = pr.Migration, pr.Approval.ID
 		}
-		moves = append(moves, Decision{Move: one, Score: best.score, Refused: refused})
+		moves = append(moves, Decision{Move: one, Score: best.score, Refused: passed})
 	}
 	return moves, refused, time.Time{}, false
 }

@@ -14,7 +14,7 @@ import (
 
 // WhyNot says why an app does not run on a node: every rule that the node fails, every guardrail that would hold a move there, and the
 // smallest change that would allow it; or, where nothing stands against it, why the planner does not want it.
-func WhyNot(v *projections.Cluster, loads map[string]api.Load, now time.Time, app, node, instance string) (api.WhyNotReply, *api.Error) {
+func WhyNot(v *projections.Cluster, loads map[string]api.Sight, now time.Time, app, node, instance string) (api.WhyNotReply, *api.Error) {
 	out := api.WhyNotReply{App: app, Node: node, Seq: v.Seq, Rejections: []events.Rejection{}, Holds: []events.Hold{}, HoldsAsked: []events.Hold{}, Relax: []events.Relaxation{}, Scores: []api.NodeScore{}}
 	a, n := v.Apps[app], v.Nodes[node]
 	switch {
@@ -39,27 +39,36 @@ func WhyNot(v *projections.Cluster, loads map[string]api.Load, now time.Time, ap
 			return out, nil
 		}
 	}
+	standby := ""
+	if s := a.StandbyAt(node); s != nil {
+		out.Standby = s.ID
+		standby = fmt.Sprintf("%s is there as a standby (%s)", s.ID, s.State)
+		if at := loads[node].Data[app].Position; at != "" {
+			standby += ", its copy at " + at
+		}
+		standby += ": the instance goes on there when it moves or is lost; "
+	}
 	w := whyNot{v: v, loads: loads, now: now, a: a, n: n, p: newPlanner(v, loads, now)}
 	w.in = w.candidate(instance)
 	if w.in != nil {
 		out.Instance, out.At = w.in.ID, w.in.Node
 	}
-	out.Rejections = append(out.Rejections, w.p.judge(w.p.demands(a).leaving(out.At), n).refused...)
+	out.Rejections = append(out.Rejections, w.p.judge(w.p.demands(a).leaving(out.At).pushing(), n).refused...)
 	out.Holds, out.HoldsAsked = w.holds(events.TriggerAutomatic), w.holds(events.TriggerManual)
 	if len(out.Rejections) > 0 {
 		out.Relax = w.relax()
-		out.Why = fmt.Sprintf("%s refuses %s: %s", node, app, details(out.Rejections))
+		out.Why = standby + fmt.Sprintf("%s refuses %s: %s", node, app, details(out.Rejections))
 		return out, nil
 	}
 	out.Allowed = true
 	out.Scores = w.scores()
-	out.Why = w.unwanted(out)
+	out.Why = standby + w.unwanted(out)
 	return out, nil
 }
 
 type whyNot struct {
 	v     *projections.Cluster
-	loads map[string]api.Load
+	loads map[string]api.Sight
 	now   time.Time
 	a     *projections.App
 	n     *projections.Node

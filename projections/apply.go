@@ -1,6 +1,7 @@
 package projections
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -42,6 +43,7 @@ func (c *Cluster) Apply(m events.Message) {
 	case events.KindCluster:
 		c.applyCluster(e)
 	}
+	c.noteChange(e)
 	switch e.Data.(type) {
 	case *events.StepCompleted, *events.StepRequested, *events.LeadershipActivated, *events.RequestRefused, *events.MigrationStarted, *events.InvariantViolated:
 	default:
@@ -138,6 +140,9 @@ func (c *Cluster) applyNode(e *events.Event) {
 		c.factsOf(e, n, d.Facts)
 	case *events.NodeLabelsUpdated:
 		n.Labels, n.Labelled = d.After, causeOf(e)
+		if planted.LabelsKept && len(d.After) < len(d.Before) {
+			n.Labels = d.Before
+		}
 		if d.Declared != nil {
 			n.Declared = d.Declared
 		}
@@ -181,6 +186,7 @@ const (
 func (c *Cluster) finishDrain(n *Node, e *events.Event, state string, left []string) {
 	if n.Drain != nil {
 		n.Drain.State, n.Drain.Left = state, left
+		forget(c.Drains, &c.over.drains, n.Drain.Order)
 		n.Drain, n.Scheduled = nil, causeOf(e)
 	}
 }
@@ -188,9 +194,10 @@ func (c *Cluster) finishDrain(n *Node, e *events.Event, state string, left []str
 // loseIncarnation ends everything that an incarnation ran. An instance that continues in isolation ends only when somebody
 // vouches for the machine, or when the machine itself has shown that nothing runs any more.
 func (c *Cluster) loseIncarnation(e *events.Event, d *events.NodeLost) {
-	for _, a := range c.Apps {
+	c.eachThatLoses(func(a *App) {
+		a.endStandbys(func(s *Instance) bool { return s.Inc == d.Inc }, events.ReasonNodeLost, causeOf(e)) // a silent one serves nobody
 		if d.Reason == events.LostSilent && !d.Confirmed && a.ContinuesInIsolation() {
-			continue
+			return
 		}
 		if a.Leader != nil && a.Leader.Inc == d.Inc {
 			a.endTerm(e.Stored, nil)
@@ -200,12 +207,13 @@ func (c *Cluster) loseIncarnation(e *events.Event, d *events.NodeLost) {
 				a.end(id, events.ReasonNodeLost, causeOf(e))
 			}
 		}
-	}
+	})
 }
 
 // restarted ends what is left of earlier incarnations of a machine: an agent stops everything before it begins a new one.
 func (c *Cluster) restarted(e *events.Event, node, inc string) {
-	for _, a := range c.Apps {
+	c.eachThatLoses(func(a *App) {
+		a.endStandbys(func(s *Instance) bool { return s.Node == node && s.Inc != inc }, events.ReasonNodeLost, causeOf(e))
 		if a.Leader != nil && a.Leader.Node == node && a.Leader.Inc != inc {
 			a.endTerm(e.Stored, nil)
 		}
@@ -214,6 +222,28 @@ func (c *Cluster) restarted(e *events.Event, node, inc string) {
 				a.end(id, events.ReasonNodeLost, causeOf(e))
 			}
 		}
+	})
+}
+
+// eachThatLoses has an event of a node take from each app what it does, and notes those that lost something.
+func (c *Cluster) eachThatLoses(take func(a *App)) {
+	left := func(a *App) int {
+		count := len(a.Instances) + len(a.Standbys)
+		if a.Leader != nil && !a.Leader.Ended {
+			count++
+		}
+		return count
+	}
+	var lost []string
+	for _, a := range c.Apps {
+		had := left(a)
+		if take(a); left(a) < had {
+			lost = append(lost, a.Name)
+		}
+	}
+	slices.Sort(lost)
+	for _, name := range lost {
+		c.changed(Change{App: name})
 	}
 }
 
@@ -233,7 +263,7 @@ func (a *App) end(id, reason string, by Cause) {
 func (c *Cluster) app(name string) *App {
 	a := c.Apps[name]
 	if a == nil {
-		a = &App{Name: name, Instances: map[string]*Instance{}, Open: map[string]*Migration{}, Ended: map[string]Ending{}, Backoff: map[string]Backoff{}, Vetoes: map[string]Veto{},
+		a = &App{Name: name, Instances: map[string]*Instance{}, Standbys: map[string]*Instance{}, Open: map[string]*Migration{}, Ended: map[string]Ending{}, Backoff: map[string]Backoff{}, Vetoes: map[string]Veto{},
 			Proposals: map[string]*Migration{}, Denied: map[string]string{}}
 		for _, n := range c.Nodes { // an epoch that a node has seen is never granted again, even if the app is new here
 			a.Epoch = max(a.Epoch, n.Epochs[name])
@@ -282,6 +312,9 @@ func (c *Cluster) applyApp(e *events.Event) {
 		if in := a.at(d.Instance, d.Node); in != nil {
 			in.Healthy, in.Detail, in.State, in.Since, in.Health = false, d.Detail, "starting", e.Stored, causeOf(e)
 		}
+	case *events.DataLost:
+		a.Lost = append(a.Lost, *d)
+		a.Lost = a.Lost[max(0, len(a.Lost)-keepTerms):]
 	case *events.InstanceHealthy:
 		if in := a.at(d.Instance, d.Node); in != nil {
 			in.Healthy, in.Detail, in.State, in.Since, in.Health = true, "", "running", e.Stored, causeOf(e)
@@ -323,11 +356,14 @@ func (a *App) veto(m *Migration, at time.Time) {
 	a.Vetoes[m.Instance] = Veto{Until: at.Add(hold), Cause: m.Cause, Detail: f.Detail}
 }
 
-// Back-off of an app from a node after failures there: 1 s doubling to 10 min; forgotten after half an hour without one.
+// Back-off of an app from a node after failures there: 1 s doubling to 10 min; forgotten after half an hour without one. What fails on
+// many nodes is the app: failures elsewhere, from the third on, double the wait as those here do, up to backoffElsewhere times, so that a
+// program that works nowhere is not tried on each of them as if it were the first. A node where it has not failed is tried at once.
 const (
-	backoffFirst  = time.Second
-	backoffMost   = 10 * time.Minute
-	backoffForget = 30 * time.Minute
+	backoffFirst     = time.Second
+	backoffMost      = 10 * time.Minute
+	backoffForget    = 30 * time.Minute
+	backoffElsewhere = 5
 )
 
 // FailedLately returns how often the app has failed on a node, 0 once that is forgotten.
@@ -343,9 +379,12 @@ func (a *App) backOff(node string, at time.Time, detail string) {
 	if at.Sub(b.Last) > backoffForget {
 		b.Failures = 0
 	}
-	wait := backoffMost
-	if b.Failures < 10 {
-		wait = min(backoffFirst<<b.Failures, backoffMost)
+	total := b.Failures
+	for other, o := range a.Backoff {
+		if other != node && at.Sub(o.Last) <= backoffForget {
+			total += o.Failures
+		}
 	}
+	wait := min(backoffFirst<<min(max(b.Failures, min(total-2, backoffElsewhere)), 10), backoffMost)
 	a.Backoff[node] = Backoff{Failures: b.Failures + 1, Until: at.Add(wait), Last: at, Detail: detail}
 }

@@ -36,22 +36,43 @@ func (c *Cluster) applyCluster(e *events.Event) {
 		c.Evacuations[d.Order] = ev
 	case *events.EvacuationCompleted:
 		if ev := c.Evacuations[d.Order]; ev != nil {
-			ev.State, ev.Left = stateCompleted, d.Left
+			c.evacuated(ev, stateCompleted)
+			ev.Left = d.Left
 			if d.TimedOut {
 				ev.State = stateFailed
 			}
 		}
 	case *events.EvacuationCancelled:
 		if ev := c.Evacuations[d.Order]; ev != nil {
-			ev.State, ev.Ended = stateCancelled, causeOf(e)
+			c.evacuated(ev, stateCancelled)
+			ev.Ended = causeOf(e)
 		}
 	case *events.RebalanceTriggered:
-		c.Rebalances[d.Order] = &Rebalance{RebalanceTriggered: *d, Started: causeOf(e), Admitted: map[string]string{}, Completed: len(d.Moves) == 0}
+		r := &Rebalance{RebalanceTriggered: *d, Started: causeOf(e), Admitted: map[string]string{}}
+		c.Rebalances[d.Order] = r
+		if len(d.Moves) == 0 {
+			c.rebalanced(r)
+		}
 	case *events.RebalanceCompleted:
 		if r := c.Rebalances[d.Order]; r != nil {
-			r.Completed, r.Stopped, r.Ended = true, d.Stopped, causeOf(e)
+			c.rebalanced(r)
+			r.Stopped, r.Ended = d.Stopped, causeOf(e)
 		}
 	}
+}
+
+func (c *Cluster) evacuated(ev *Evacuation, state string) {
+	if ev.State == stateOpen {
+		forget(c.Evacuations, &c.over.evacuations, ev.Order)
+	}
+	ev.State = state
+}
+
+func (c *Cluster) rebalanced(r *Rebalance) {
+	if !r.Completed {
+		forget(c.Rebalances, &c.over.rebalances, r.Order)
+	}
+	r.Completed = true
 }
 
 func (c *Cluster) admit(e *events.Event, p *events.PlanAdmitted, mv events.Move) {

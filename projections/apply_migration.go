@@ -66,6 +66,7 @@ func (c *Cluster) applyMigration(a *App, e *events.Event) {
 			m.Committed = m.Committed || !d.Undo
 			m.Undoing = d.Undo
 			m.order(e, d.Next)
+			c.promote(a, m, d.Node, e)
 			in := a.place(m.Instance, d.Node, d.Inc, e)
 			in.Role, in.State, in.Healthy = "active", "starting", false
 			switch {
@@ -116,6 +117,9 @@ func (c *Cluster) applyMigration(a *App, e *events.Event) {
 			a.veto(m, e.Stored)
 			if d.BadNode != "" {
 				a.backOff(d.BadNode, e.Stored, d.Detail)
+			}
+			if d.BadNode != "" && d.BadNode == m.From { // it could not leave, wherever to
+				a.Vetoes[m.Instance] = Veto{Until: a.Backoff[d.BadNode].Until, Cause: m.Cause, Detail: d.Detail}
 			}
 			status := MigrationFailed
 			if d.Code == "cancelled" {
@@ -175,6 +179,10 @@ func (m *Migration) order(e *events.Event, n *events.Next) {
 
 // instanceBegins shows the instance of a first placement, or of a stop, from the start of its migration on.
 func (c *Cluster) instanceBegins(a *App, m *Migration, e *events.Event) {
+	if m.Standby() {
+		m.beginStandby(a, e)
+		return
+	}
 	switch m.Kind {
 	case events.KindPlace:
 		in := a.place(m.Instance, m.To, m.ToInc, e)
@@ -191,6 +199,9 @@ func (c *Cluster) stepDone(a *App, m *Migration, d *events.StepCompleted, e *eve
 		m.Result = orResult(d.Result, m.Result)
 	}
 	in := a.Instances[m.Instance]
+	if m.Standby() {
+		return
+	}
 	switch d.Step {
 	case events.StepPrepare:
 		if in != nil && m.Kind == events.KindPlace {
@@ -212,6 +223,10 @@ func (c *Cluster) stepDone(a *App, m *Migration, d *events.StepCompleted, e *eve
 
 // instanceArrives puts the instance where its completed migration took it.
 func (c *Cluster) instanceArrives(a *App, m *Migration, e *events.Event) {
+	if m.Standby() {
+		m.endStandby(c, a, e, true)
+		return
+	}
 	if m.Kind == events.KindStop {
 		delete(a.Instances, m.Instance)
 		delete(a.Ended, m.Instance)
@@ -220,6 +235,7 @@ func (c *Cluster) instanceArrives(a *App, m *Migration, e *events.Event) {
 		}
 		return
 	}
+	c.promote(a, m, m.To, e)
 	in := a.place(m.Instance, m.To, m.ToInc, e)
 	in.State, in.Healthy, in.Detail, in.Generation, in.SpecRev, in.MovedAt = "running", true, "", m.Generation, m.SpecRev, e.Stored
 	in.Put = m.put(e)
@@ -244,6 +260,10 @@ func (in *Instance) reached(c *Cluster, r *events.Result) {
 // instanceReturns puts the instance where a failed migration left it.
 func (c *Cluster) instanceReturns(a *App, m *Migration, d *events.MigrationFailed, e *events.Event) {
 	in := a.Instances[m.Instance]
+	if m.Standby() {
+		m.endStandby(c, a, e, false)
+		return
+	}
 	switch d.Left {
 	case events.LeftNowhere:
 		if in != nil {
@@ -264,7 +284,10 @@ func (c *Cluster) instanceReturns(a *App, m *Migration, d *events.MigrationFaile
 		c.instanceArrives(a, m, e)
 	case events.LeftAtSource:
 		if in != nil && m.From != "" && m.Kind != events.KindPlace {
-			in.Node, in.Inc, in.Health = m.From, m.FromInc, causeOf(e)
+			if in.State != "failed" || in.Node != m.From { // what failed there, and could not leave, has the reason for it still
+				in.Health = causeOf(e)
+			}
+			in.Node, in.Inc = m.From, m.FromInc
 			if in.State == "stopping" || m.Granted > 0 {
 				in.State, in.Healthy = "running", true
 			}

@@ -18,10 +18,10 @@ type Cluster struct {
 
 	Nodes       map[string]*Node
 	Apps        map[string]*App
-	Migrations  map[string]*Migration // open ones, and the latest keepEnded ended ones
-	Evacuations map[string]*Evacuation
+	Migrations  map[string]*Migration  // open ones, and the latest keepEnded ended ones
+	Evacuations map[string]*Evacuation // by order, open ones, and the latest keepOrders ended ones; as the others
 	Rebalances  map[string]*Rebalance
-	Drains      map[string]*Drain // by order, open and ended
+	Drains      map[string]*Drain
 
 	Policy     spec.Policy
 	PolicyHash string
@@ -35,15 +35,19 @@ type Cluster struct {
 	commands []string           // ids in order of arrival
 
 	Heads       map[events.Aggregate]events.Head
-	Quarantined map[events.Aggregate]string // why; such an aggregate is followed and never appended to
-	ended       []string                    // ids of ended migrations, oldest first
-	declared    map[string]map[string]Cause // what was ever declared: name → hash → first seen; see declared.go
+	Quarantined map[events.Aggregate]string                        // why; such an aggregate is followed and never appended to
+	ended       []string                                           // ids of ended migrations, oldest first
+	over        struct{ evacuations, rebalances, drains []string } // ended orders, oldest first
+	changes     []Change                                           // the latest, oldest first; see changes.go
+	forgotten   uint64                                             // sequence of the last one that is not among them
+	declared    map[string]map[string]Cause                        // what was ever declared: name → hash → first seen; see declared.go
 	Metrics     *Metrics
 }
 
 // What is remembered of the past; older entries are forgotten in log order, so equal logs still make equal folds.
 const (
 	keepEnded    = 2000
+	keepOrders   = 1000 // of a kind
 	keepCommands = 20000
 	keepHistory  = 64 // events of one migration
 	keepTerms    = 16 // epochs of one app
@@ -57,6 +61,14 @@ func NewCluster(name string) *Cluster {
 		Policy: spec.Policy{}.WithDefaults(), PolicyHash: events.HashPolicy(spec.Policy{}.WithDefaults()), Frozen: map[string]string{},
 		Commands: map[string]Outcome{}, Heads: map[events.Aggregate]events.Head{}, Quarantined: map[events.Aggregate]string{},
 		declared: map[string]map[string]Cause{}, Metrics: NewMetrics(),
+	}
+}
+
+// forget notes that an order has ended, and forgets the oldest of its kind.
+func forget[O any](orders map[string]O, ended *[]string, order string) {
+	if *ended = append(*ended, order); len(*ended) > keepOrders {
+		delete(orders, (*ended)[0])
+		*ended = (*ended)[1:]
 	}
 }
 
@@ -131,9 +143,11 @@ type App struct {
 	Removed     bool
 	DeleteLocal bool // of the removal
 	Epoch       uint64
-	Leader      *Leader // last grant; nil before the first
-	Terms       []Term  // the latest grants, newest first
+	Leader      *Leader           // last grant; nil before the first
+	Terms       []Term            // the latest grants, newest first
+	Lost        []events.DataLost // what nodes came back with that a takeover went on without, oldest first
 	Instances   map[string]*Instance
+	Standbys    map[string]*Instance  // of a singleton, by id; see standbys.go
 	Open        map[string]*Migration // admitted and not ended, by id
 	Ended       map[string]Ending     // by instance: why it is not there any more
 	Pending     *Pending
@@ -167,6 +181,7 @@ type Term struct {
 	Inc       string
 	Machine   string          // of Inc, where the fold has its node
 	From      events.Position // of the data it began with, where that was stated
+	FromSum   string          // the checksum there, where that was stated
 	Final     events.Position // of the data it ended with, where its leader said so
 	Checksum  string          // at Final
 	Activated bool
@@ -221,7 +236,7 @@ type Backoff struct {
 	Detail   string
 }
 
-// Veto holds automatic moves of an instance that a hook has refused, for as long as the cause is the same.
+// Veto holds automatic moves of an instance that a hook has refused, or that could not leave where it is, for as long as the cause is the same.
 type Veto struct {
 	Until  time.Time
 	Cause  string // of the move that was refused

@@ -312,6 +312,9 @@ func TestFailedMoves(t *testing.T) {
 			if b := s.app().Backoff[c.bad]; b.Failures != 1 || b.Until != s.now.Add(time.Second) || !strings.Contains(b.Detail, c.bad) {
 				t.Errorf("back-off from %s: %+v at %s", c.bad, b, s.now)
 			}
+			if v, held := s.app().Vetoes["db-0"]; held != (c.bad == "n1") || held && v.Until != s.now.Add(time.Second) {
+				t.Errorf("held where it could not leave: %v, %+v; %s failed", held, v, c.bad)
+			}
 			if ended, is := s.app().Ended["db-0"]; (c.is == "nowhere") != is || is && ended.Reason != events.ReasonInstanceFailed {
 				t.Errorf("ended: %+v", s.app().Ended)
 			}

@@ -82,7 +82,7 @@ func payloads() []any {
 		new(events.AppApplied), new(events.PlacementUpdated), new(events.AppRemoved), new(events.AppRestartRequested), new(events.PlacementInvalid), new(events.PlacementSatisfied),
 		new(events.CancelRequested), new(events.HookAnswered), new(events.MigrationStarted), new(events.MigrationCompleted), new(events.MigrationFailed), new(events.StepRequested),
 		new(events.StepCompleted), new(events.StepFailed), new(events.StepTimedOut), new(events.LeadershipGranted), new(events.LeadershipActivated),
-		new(events.LeadershipReleased), new(events.InstanceUnhealthy), new(events.InstanceHealthy), new(events.InstanceFailed), new(events.InstanceStopped),
+		new(events.LeadershipReleased), new(events.InstanceUnhealthy), new(events.InstanceHealthy), new(events.InstanceFailed), new(events.InstanceStopped), new(events.DataLost),
 		new(events.PlanAdmitted), new(events.EvacuationStarted), new(events.EvacuationCompleted), new(events.PolicyUpdated), new(events.MovesFrozen),
 		new(events.MovesUnfrozen), new(events.EvacuationCancelled), new(events.RebalanceTriggered), new(events.RebalanceCompleted), new(events.RequestRefused), new(events.InvariantViolated),
 		new(events.MigrationPlanned), new(events.MigrationHeld), new(events.MigrationApproved), new(events.MigrationDenied), new(events.MigrationExpired), new(events.MigrationCancelled),
@@ -379,5 +379,17 @@ func TestAFreezeWithoutAReasonSaysSo(t *testing.T) {
 	c := fold([]events.Message{b.write(t, events.Cluster("test"), "1", &events.MovesFrozen{Source: events.FreezeOperator})})
 	if got := c.Frozen[events.FreezeOperator]; got != "no reason given" {
 		t.Errorf("frozen: %q", got)
+	}
+}
+
+// No service grants an epoch without a number, and whoever writes one past them ends nobody's fold.
+func TestGrantsOfNoEpoch(t *testing.T) {
+	b := newBook()
+	var log []events.Message
+	for range 2 {
+		log = append(log, b.write(t, events.App("a"), "", &events.LeadershipGranted{Node: "n1", Inc: "i1"}))
+	}
+	if v := fold(log); v.Seq != 2 {
+		t.Fatalf("the fold is at %d", v.Seq)
 	}
 }

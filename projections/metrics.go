@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/go-cluster/go-cluster/events"
+	"github.com/go-cluster/go-cluster/invariants/planted"
 )
 
 // Metrics are the counters of the log: replaying it gives the same numbers. Gauges are read off the Cluster itself.
@@ -49,7 +50,9 @@ func (m *Metrics) apply(c *Cluster, e *events.Event) {
 		if d.Code == "cancelled" {
 			status = MigrationCancelled
 		}
-		m.ended(e.Aggregate.ID, d.Ref, status)
+		if m.ended(e.Aggregate.ID, d.Ref, status); planted.MetricTwice {
+			m.ended(e.Aggregate.ID, d.Ref, MigrationCompleted)
+		}
 	case *events.RebalanceTriggered:
 		m.Rebalances[d.Reason]++
 	case *events.RequestRefused:

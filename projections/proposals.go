@@ -13,6 +13,9 @@ import (
 // Counts says whether a move counts for cooldown and rate limit: what leaves a node does, and what is brought back, but neither a
 // first placement nor a restart in place, nor the end of what nobody wants any more.
 func Counts(m events.Move) bool {
+	if m.Standby() { // it takes nobody away who serves
+		return false
+	}
 	switch m.Kind() {
 	case events.KindMove:
 		return true

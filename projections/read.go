@@ -21,7 +21,7 @@ func (c *Cluster) SortedApps() []*App {
 
 // Exists says whether there is anything of the app: a removed app exists until its last instance is gone.
 func (a *App) Exists() bool {
-	return a.SpecRev > 0 && (!a.Removed || len(a.Instances) > 0 || len(a.Open) > 0)
+	return a.SpecRev > 0 && (!a.Removed || len(a.Instances) > 0 || len(a.Standbys) > 0 || len(a.Open) > 0)
 }
 
 // SortedInstances returns the app's instances ordered by slot.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -18,7 +19,16 @@ type Replica struct {
 	mu      sync.Mutex
 	view    *Cluster
 	changed chan struct{} // closed at the next change
-	failed  error         // for good: the fold can no longer be trusted
+	watched bool          // somebody has got changed
+	waiting []waiting
+	also    []*reader
+	failed  error // for good: the fold can no longer be trusted
+}
+
+// waiting is somebody who waits for the fold to reach a sequence, and is not woken before.
+type waiting struct {
+	seq     uint64
+	reached chan struct{}
 }
 
 // NewReplica returns a replica that knows nothing yet; Run makes it follow. lost is told of each lost subscription.
@@ -71,16 +81,55 @@ func (r *Replica) fail(err error) {
 
 func (r *Replica) apply(m events.Message) error {
 	r.mu.Lock()
-	defer r.mu.Unlock()
 	r.view.Apply(m)
 	r.wake()
+	also := r.also
+	r.mu.Unlock()
+	for _, reader := range also {
+		if m.Event.Seq > reader.seq {
+			reader.f(m)
+		}
+	}
 	return nil
 }
 
-// wake tells everybody who waits; the caller holds mu.
+// reader is somebody who reads along with the fold.
+type reader struct {
+	seq uint64 // what he has
+	f   func(events.Message)
+}
+
+// Also has f called with each message behind seq once it is folded, in order and without a gap, for as long as Run runs or until end is
+// called: a subscription of its own would have everything sent and decoded a second time. It returns false when the fold has gone on
+// from seq: what lies between is to be read first. f holds up the fold.
+func (r *Replica) Also(seq uint64, f func(events.Message)) (end func(), ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.view.Seq > seq {
+		return nil, false
+	}
+	own := &reader{seq, f}
+	r.also = append(slices.Clip(r.also), own)
+	return func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.also = slices.DeleteFunc(slices.Clone(r.also), func(other *reader) bool { return other == own })
+	}, true
+}
+
+// wake tells those who wait; the caller holds mu.
 func (r *Replica) wake() {
-	close(r.changed)
-	r.changed = make(chan struct{})
+	if r.watched {
+		close(r.changed)
+		r.changed, r.watched = make(chan struct{}), false
+	}
+	r.waiting = slices.DeleteFunc(r.waiting, func(w waiting) bool {
+		due := r.failed != nil || r.view.Seq >= w.seq
+		if due {
+			close(w.reached)
+		}
+		return due
+	})
 }
 
 // Seq returns the sequence of the newest event folded.
@@ -101,26 +150,30 @@ func (r *Replica) View(f func(*Cluster)) {
 func (r *Replica) Changed() <-chan struct{} {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.watched = true
 	return r.changed
 }
 
 // Await returns once the fold has reached seq.
 func (r *Replica) Await(ctx context.Context, seq uint64) error {
-	for {
+	r.mu.Lock()
+	if r.failed != nil || r.view.Seq >= seq {
+		defer r.mu.Unlock()
+		return r.failed
+	}
+	w := waiting{seq: seq, reached: make(chan struct{})}
+	r.waiting = append(r.waiting, w)
+	r.mu.Unlock()
+	select {
+	case <-ctx.Done():
 		r.mu.Lock()
-		at, changed, failed := r.view.Seq, r.changed, r.failed
-		r.mu.Unlock()
-		if failed != nil {
-			return failed
-		}
-		if at >= seq {
-			return nil
-		}
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("the fold is at %d and has not reached %d: %w", at, seq, ctx.Err())
-		case <-changed:
-		}
+		defer r.mu.Unlock()
+		r.waiting = slices.DeleteFunc(r.waiting, func(other waiting) bool { return other == w })
+		return fmt.Errorf("the fold is at %d and has not reached %d: %w", r.view.Seq, seq, ctx.Err())
+	case <-w.reached:
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return r.failed
 	}
 }
 

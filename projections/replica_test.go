@@ -5,12 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"net"
 	"os"
 	"path/filepath"
-	"runtime"
+	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,13 +18,8 @@ import (
 	"github.com/go-cluster/go-cluster/events"
 	"github.com/go-cluster/go-cluster/projections"
 	"github.com/go-cluster/go-cluster/transport"
-	"github.com/go-cluster/go-cluster/transport/embedded"
+	"github.com/go-cluster/go-cluster/transport/embedded/servertest"
 )
-
-func TestMain(m *testing.M) {
-	embedded.RegisterBubble()
-	os.Exit(m.Run())
-}
 
 // site is a cluster's streams on a real server, in virtual time.
 type site struct {
@@ -35,25 +28,19 @@ type site struct {
 	dir string
 	js  jetstream.JetStream
 
-	mu    sync.Mutex
-	srv   *embedded.Server // nil while it is down
-	conns []net.Conn
+	servertest.Server
 }
 
 func inBubble(t *testing.T, fn func(t *testing.T, s *site)) {
 	t.Helper()
-	// The NATS client keeps a pool of timers per process. One from an earlier bubble must not reach this one; two collections
-	// empty a sync.Pool.
-	runtime.GC()
-	runtime.GC()
-	synctest.Test(t, func(t *testing.T) {
+	servertest.Bubble(t, func(t *testing.T) {
 		subjects, err := events.NewSubjects("test")
 		if err != nil {
 			t.Fatal(err)
 		}
 		s := &site{Subjects: subjects, t: t, dir: t.TempDir()}
-		s.start(s.dir)
-		defer s.stop()
+		s.Start(s.t, s.dir)
+		defer s.Stop()
 		nc, err := transport.Connect(transport.ConnectOptions{Name: t.Name(), InProcess: s})
 		if err != nil {
 			t.Fatal(err)
@@ -67,48 +54,6 @@ func inBubble(t *testing.T, fn func(t *testing.T, s *site)) {
 		}
 		fn(t, s)
 	})
-}
-
-func (s *site) start(dir string) {
-	s.t.Helper()
-	srv, err := embedded.Start(embedded.Options{StoreDir: dir, MaxStore: 1 << 30})
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.srv = srv
-}
-
-// stop cuts all connections and then shuts the server down. In the other order clients would answer the server's good-bye with
-// requests that wait for a mutex, which it holds while it sleeps: the bubble's time would stand still.
-func (s *site) stop() {
-	s.mu.Lock()
-	srv, conns := s.srv, s.conns
-	s.srv, s.conns = nil, nil
-	s.mu.Unlock()
-	if srv == nil {
-		return
-	}
-	for _, c := range conns {
-		_ = c.Close()
-	}
-	synctest.Wait()
-	srv.Shutdown()
-}
-
-// InProcessConn connects to the server of the moment.
-func (s *site) InProcessConn() (net.Conn, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.srv == nil {
-		return nil, errors.New("the server is down")
-	}
-	c, err := s.srv.InProcessConn()
-	if err == nil {
-		s.conns = append(s.conns, c)
-	}
-	return c, err
 }
 
 func (s *site) open() *events.Log {
@@ -211,6 +156,43 @@ func TestReplicaAwaits(t *testing.T) {
 	})
 }
 
+// Who reads along begins behind what he has, misses nothing after it, and is turned away when the fold is past it.
+func TestReplicaReadAlong(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *site) {
+		log := s.open()
+		r, _ := s.run(log)
+		head := s.cordon(log, "node-1", events.Head{}, 2)
+		if err := r.Await(t.Context(), 2); err != nil {
+			t.Fatal(err)
+		}
+		if _, ok := r.Also(1, nil); ok {
+			t.Error("the event at 2 is missed")
+		}
+		var exact, ahead []uint64
+		end, ok := r.Also(2, func(m events.Message) { exact = append(exact, m.Event.Seq) })
+		if !ok {
+			t.Fatal("turned away from the end of the fold")
+		}
+		if _, ok := r.Also(3, func(m events.Message) { ahead = append(ahead, m.Event.Seq) }); !ok {
+			t.Fatal("turned away from before the fold")
+		}
+		head = s.cordon(log, "node-1", head, 2)
+		if err := r.Await(t.Context(), 4); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		end()
+		s.cordon(log, "node-1", head, 1)
+		if err := r.Await(t.Context(), 5); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait()
+		if !slices.Equal(exact, []uint64{3, 4}) || !slices.Equal(ahead, []uint64{4, 5}) {
+			t.Errorf("read %v and %v, want 3, 4 and 4, 5", exact, ahead)
+		}
+	})
+}
+
 func TestReplicaOutlivesARestart(t *testing.T) {
 	inBubble(t, func(t *testing.T, s *site) {
 		log := s.open()
@@ -220,9 +202,9 @@ func TestReplicaOutlivesARestart(t *testing.T) {
 			t.Fatal(err)
 		}
 		for range 3 {
-			s.stop()
+			s.Stop()
 			<-time.After(30 * time.Second)
-			s.start(s.dir)
+			s.Start(s.t, s.dir)
 			head = s.cordon(log, "node-1", head, 2)
 			if err := r.Await(t.Context(), head.Seq); err != nil {
 				t.Fatal(err)
@@ -248,17 +230,17 @@ func TestReplicaAheadOfTheStream(t *testing.T) {
 			inBubble(t, func(t *testing.T, s *site) {
 				log, other := s.open(), s.open() // the replica may notice while others append
 				head := s.cordon(log, "node-1", events.Head{}, 2)
-				s.stop()
+				s.Stop()
 				backup := t.TempDir()
 				copyTree(t, s.dir, backup)
-				s.start(s.dir)
+				s.Start(s.t, s.dir)
 				r, ended := s.run(log)
 				last := s.cordon(log, "node-1", head, 3)
 				if err := r.Await(t.Context(), last.Seq); err != nil {
 					t.Fatal(err)
 				}
-				s.stop()
-				s.start(backup)
+				s.Stop()
+				s.Start(s.t, backup)
 				s.cordon(other, "node-1", head, again)
 				voided(t, r, ended)
 			})

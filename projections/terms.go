@@ -12,6 +12,7 @@ func (a *App) begin(d *events.LeadershipGranted, at time.Time) {
 	t := Term{Epoch: d.Epoch, Node: d.Node, Inc: d.Inc}
 	if d.Result != nil {
 		t.From, _ = events.ParsePosition(d.Result.Position)
+		t.FromSum = d.Result.Checksum
 	}
 	if len(a.Terms) > 0 {
 		before := &a.Terms[0]
@@ -19,13 +20,13 @@ func (a *App) begin(d *events.LeadershipGranted, at time.Time) {
 			before.EndedAt = at
 		}
 		switch {
-		case t.From.Epoch == before.Epoch && before.Final == (events.Position{}) && before.Inc == d.Inc: // restarted in place
+		case d.Result != nil && t.From.Epoch == before.Epoch && before.Final == (events.Position{}) && before.Inc == d.Inc: // restarted in place
 			before.Final, before.Checksum = t.From, d.Result.Checksum
 		case t.From != (events.Position{}):
 		case !before.Activated: // nobody has written since
-			t.From = before.From
+			t.From, t.FromSum = before.From, before.FromSum
 		case before.Node == d.Node:
-			t.From = before.Final
+			t.From, t.FromSum = before.Final, before.Checksum
 		}
 	}
 	a.Terms = slices.Insert(a.Terms, 0, t)

@@ -34,7 +34,7 @@ func NodeView(c *Cluster, n *Node, load api.Load) api.NodeView {
 		Address: n.Facts.Address, Version: n.Facts.Version, Revision: c.Head(events.Node(n.ID)).Rev,
 		Capacity: spec.Resources{CPU: n.Facts.CPU, Memory: n.Facts.Memory},
 	}
-	for _, in := range c.On(n.ID) {
+	for _, in := range append(c.On(n.ID), c.StandbysOn(n.ID)...) {
 		v.Apps = append(v.Apps, in.App)
 	}
 	slices.Sort(v.Apps)

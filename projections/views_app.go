@@ -17,9 +17,12 @@ func AppView(c *Cluster, a *App) api.AppView {
 func AppDetail(c *Cluster, a *App) api.AppDetail {
 	ins := InstanceViews(c, a)
 	d := api.AppDetail{AppView: appView(a, ins), Spec: a.Spec, SpecRev: a.SpecRev, Instances: ins, Pending: []events.Rejection{},
-		By: a.Applied.Actor, Declared: DeclarationViews(c, a.Name, a.Declared)}
+		By: a.Applied.Actor, Declared: DeclarationViews(c, a.Name, a.Declared), Lost: a.Lost}
 	if first, known := c.declared[a.Name][a.Declared]; known {
 		d.By = first.Actor
+	}
+	if want := a.WantedStandbys(); want > 0 || len(a.Standbys) > 0 {
+		d.Standbys = &api.StandbysView{Wanted: want, Kept: len(a.Standbys)}
 	}
 	if a.Pending != nil {
 		d.Pending, d.Why = orEmpty(a.Pending.Rejections), a.Pending.Reason
@@ -109,9 +112,12 @@ func InstanceViews(c *Cluster, a *App) []api.InstanceView {
 	for _, in := range a.SortedInstances() {
 		m := open[in.ID]
 		out = append(out, instanceView(c, a, in, m))
-		if m != nil && m.Kind == events.KindMove && in.Node != m.To {
+		if m != nil && m.Kind == events.KindMove && in.Node != m.To && a.StandbyAt(m.To) == nil {
 			out = append(out, targetView(c, a, m))
 		}
+	}
+	for _, s := range a.SortedStandbys() {
+		out = append(out, instanceView(c, a, s, nil))
 	}
 	return out
 }

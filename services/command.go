@@ -15,12 +15,9 @@ import (
 	"github.com/go-cluster/go-cluster/transport"
 )
 
-// Command carries out one command: it catches up, answers a known id with its outcome, and else decides and stores. A refusal of
-// something well-formed is stored too. The ack's Changed is false when there was nothing to do.
+// Command carries out one command on all that is in the log when it arrives: it answers a known id with its outcome, and else decides
+// and stores. A refusal of something well-formed is stored too. The ack's Changed is false when there was nothing to do.
 func (c *Core) Command(ctx context.Context, r *transport.Request, pure func(v *projections.Cluster) (*events.Draft, error)) (api.Ack, error) {
-	if err := c.Replica.CatchUp(ctx, r.Meta.MinSeq); err != nil {
-		return api.Ack{}, api.Refuse(api.CodeUnavailable, "%s: %v", c.Name, err)
-	}
 	if planted.AckUnstored && r.Endpoint == api.NodeUncordon {
 		return api.Ack{Seq: c.Replica.Seq() + 1, Changed: true}, nil
 	}
@@ -28,7 +25,7 @@ func (c *Core) Command(ctx context.Context, r *transport.Request, pure func(v *p
 		known projections.Outcome
 		again bool
 	)
-	e, err := c.Decide(ctx, func(v *projections.Cluster) (*events.Draft, error) {
+	e, err := c.DecideOnAll(ctx, r.Meta.MinSeq, func(v *projections.Cluster) (*events.Draft, error) {
 		// Looked at with the state that is decided on: the same command may be under way at another replica.
 		if known, again = v.Commands[r.Meta.ID]; again && !planted.DuplicateCommand {
 			return nil, nil
@@ -102,7 +99,7 @@ func (c *Core) record(ctx context.Context, r *transport.Request, e *api.Error) u
 // second one: the sequence is that of the outcome then.
 func (c *Core) Refused(ctx context.Context, actor, cause, request string, e *api.Error) (uint64, error) {
 	var known projections.Outcome
-	stored, err := c.Decide(ctx, func(v *projections.Cluster) (*events.Draft, error) {
+	stored, err := c.DecideOnAll(ctx, 0, func(v *projections.Cluster) (*events.Draft, error) {
 		if id, ok := strings.CutPrefix(cause, commandCause("")); ok {
 			if known, ok = v.Commands[id]; ok {
 				return nil, nil

@@ -1,7 +1,10 @@
 package services_test
 
 import (
+	"context"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/go-cluster/go-cluster/api"
 	"github.com/go-cluster/go-cluster/events"
@@ -42,5 +45,49 @@ func TestRefusedOnce(t *testing.T) {
 				t.Errorf("%+v", got)
 			}
 		})
+	})
+}
+
+// What is decided on all that is in the log is decided again when the log goes on under it, also elsewhere than where it is stored.
+func TestDecideOnAll(t *testing.T) {
+	st.Run(t, func(t *testing.T, c *st.Cluster) {
+		base := c.Another(t, "r2")
+		core := services.NewCore(base, events.Planner)
+		ready := make(chan struct{})
+		var once sync.Once
+		defer c.Start(t, func(ctx context.Context) error {
+			return core.Loop(ctx, false, func(context.Context) (time.Time, error) {
+				once.Do(func() { close(ready) })
+				return time.Time{}, nil
+			})
+		})()
+		<-ready
+		decide := func(meanwhile func()) (looks []uint64, e *events.Event) {
+			t.Helper()
+			e, err := core.DecideOnAll(t.Context(), 0, func(v *projections.Cluster) (*events.Draft, error) {
+				looks = append(looks, v.Seq)
+				if len(looks) == 1 {
+					meanwhile()
+				}
+				return &events.Draft{Aggregate: events.Request("planner"), Data: &events.RequestRefused{Request: "x", Code: "refused"}}, nil
+			})
+			if err != nil || e == nil {
+				t.Fatalf("%+v, %v", e, err)
+			}
+			return looks, e
+		}
+		freeze := func() events.Event {
+			return c.Append(t, events.Draft{Aggregate: events.Cluster("test"), Data: &events.MovesFrozen{Source: events.FreezeOperator}})
+		}
+		if err := base.Replica.Await(t.Context(), freeze().Seq); err != nil {
+			t.Fatal(err)
+		}
+		if looks, e := decide(func() {}); len(looks) != 1 || e.Seq != looks[0]+1 {
+			t.Errorf("looked at %v, stored at %d: want one look, at the end of the log", looks, e.Seq)
+		}
+		var between uint64
+		if looks, e := decide(func() { between = freeze().Seq }); len(looks) != 2 || looks[1] < between || e.Seq <= between {
+			t.Errorf("looked at %v, stored at %d: want a second look that has %d", looks, e.Seq, between)
+		}
 	})
 }

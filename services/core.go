@@ -57,13 +57,19 @@ func (c *Core) Ready() error {
 
 // Append stores a decision made on the state v was at, and returns once the fold has it.
 func (c *Core) Append(ctx context.Context, d events.Draft, head events.Head) (events.Event, error) {
+	return c.append(ctx, d, func(d events.Draft) (events.Event, error) {
+		if planted.SkipCompare && c.Replica.CatchUp(ctx, 0) == nil {
+			c.Replica.View(func(v *projections.Cluster) { head = v.Head(d.Aggregate) })
+		}
+		return c.Events.Append(ctx, d, head)
+	})
+}
+
+func (c *Core) append(ctx context.Context, d events.Draft, store func(events.Draft) (events.Event, error)) (events.Event, error) {
 	if d.Actor == "" {
 		d.Actor = c.Name
 	}
-	if planted.SkipCompare && c.Replica.CatchUp(ctx, 0) == nil {
-		c.Replica.View(func(v *projections.Cluster) { head = v.Head(d.Aggregate) })
-	}
-	e, err := c.Events.Append(ctx, d, head)
+	e, err := store(d)
 	if err != nil {
 		return e, err
 	}
@@ -87,23 +93,11 @@ func (c *Core) Look(f func(v *projections.Cluster)) {
 // A lost race means that it is called again on the newer state.
 func (c *Core) Decide(ctx context.Context, pure func(v *projections.Cluster) (*events.Draft, error)) (*events.Event, error) {
 	for {
-		var (
-			d    *events.Draft
-			head events.Head
-			err  error
-		)
-		c.Replica.View(func(v *projections.Cluster) {
-			if d, err = pure(v); d != nil && err == nil {
-				head = v.Head(d.Aggregate)
-				if why, bad := v.Quarantined[d.Aggregate]; bad {
-					err = api.Refuse(api.CodeRefused, "%s is quarantined: %s", d.Aggregate, why)
-				}
-			}
-		})
+		d, on, err := c.look(pure)
 		if err != nil || d == nil {
 			return nil, err
 		}
-		e, err := c.Append(ctx, *d, head)
+		e, err := c.Append(ctx, *d, on.head)
 		if errors.Is(err, events.ErrConflict) {
 			if err := c.Replica.CatchUp(ctx, 0); err != nil {
 				return nil, err
@@ -112,6 +106,59 @@ func (c *Core) Decide(ctx context.Context, pure func(v *projections.Cluster) (*e
 		}
 		return &e, err
 	}
+}
+
+// state is what a decision was made on.
+type state struct {
+	head events.Head // of its aggregate
+	seq  uint64      // of the fold
+}
+
+// look has pure decide on the fold.
+func (c *Core) look(pure func(v *projections.Cluster) (*events.Draft, error)) (d *events.Draft, on state, err error) {
+	c.Replica.View(func(v *projections.Cluster) {
+		on.seq = v.Seq
+		if d, err = pure(v); d != nil && err == nil {
+			on.head = v.Head(d.Aggregate)
+			if why, bad := v.Quarantined[d.Aggregate]; bad {
+				err = api.Refuse(api.CodeRefused, "%s is quarantined: %s", d.Aggregate, why)
+			}
+		}
+	})
+	return d, on, err
+}
+
+// closeTries is how often DecideOnAll tries to store a decision right behind what it was made on. In a log that others write to all the time it
+// gives that up: what a decision rests on is protected by its aggregate, too.
+const closeTries = 5
+
+// DecideOnAll is Decide on a fold that has everything that was in the log when it was called, and at least atLeast.
+//
+// Where the log ends is asked of nobody as long as the fold is there anyway: a decision that is stored right behind what it was made on
+// has missed nothing, of no aggregate, so that of replicas that were sent the same command one alone stores an outcome. Only where the log has gone
+// on, or nothing is to be stored, which no append protects, does it ask, and decides again.
+func (c *Core) DecideOnAll(ctx context.Context, atLeast uint64, pure func(v *projections.Cluster) (*events.Draft, error)) (*events.Event, error) {
+	all := false // whether the fold has what there was
+	for range closeTries {
+		if all || c.caughtUp.Load() && !planted.SkipCompare {
+			switch d, on, err := c.look(pure); {
+			case d != nil && err == nil && on.seq >= atLeast && on.seq > 0:
+				e, err := c.append(ctx, *d, func(d events.Draft) (events.Event, error) { return c.Events.AppendAt(ctx, d, on.head, on.seq) })
+				if !errors.Is(err, events.ErrConflict) {
+					return &e, err
+				}
+			case all && (d == nil || err != nil):
+				return nil, err
+			}
+		}
+		if err := c.Replica.CatchUp(ctx, atLeast); err != nil {
+			return nil, api.Refuse(api.CodeUnavailable, "%s: %v", c.Name, err)
+		}
+		if all = true; planted.SkipCompare {
+			break
+		}
+	}
+	return c.Decide(ctx, pure)
 }
 
 // Question answers from a fold that has everything that was in the log when the question arrived.

@@ -74,6 +74,39 @@ func (v *LeaseView) Loads() map[string]api.Load {
 	return out
 }
 
+// AddData adds to an instance how far its data are, which its node says with its lease.
+func (v *LeaseView) AddData(in *api.InstanceView) {
+	l, ok := v.Lease(in.Node)
+	if !ok {
+		return
+	}
+	for _, h := range l.Lease.Instances {
+		if h.App == in.App && (h.ID == in.ID || in.Role == api.RoleStandby) { // on its node a standby has the name of what it stands by
+			in.Data = h.Data
+		}
+	}
+}
+
+// Sights returns what each node says that a plan goes by.
+func (v *LeaseView) Sights() map[string]api.Sight {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	out := make(map[string]api.Sight, len(v.leases))
+	for k, l := range v.leases {
+		s := api.Sight{Load: l.Lease.Load}
+		for _, in := range l.Lease.Instances {
+			if in.Data != nil {
+				if s.Data == nil {
+					s.Data = map[string]api.DataHealth{}
+				}
+				s.Data[in.App] = *in.Data
+			}
+		}
+		out[k] = s
+	}
+	return out
+}
+
 // Changed returns a channel that is closed at the next new lease.
 func (v *LeaseView) Changed() <-chan struct{} {
 	v.mu.Lock()

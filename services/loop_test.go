@@ -60,7 +60,10 @@ func TestLoopOverAnOutage(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer srv.Shutdown()
+		defer func() {
+			synctest.Wait() // nobody asks it anything any more: who does may wait for a lock that it holds asleep, and time stand still
+			srv.Shutdown()
+		}()
 		line := &cable{to: srv}
 		nc, err := transport.Connect(transport.ConnectOptions{Name: "test", InProcess: line})
 		if err != nil {

@@ -149,6 +149,7 @@ func (c *Cluster) down() {
 	c.Programs.stopAll()
 	c.NC.Close()
 	if c.server != nil {
+		synctest.Wait() // nobody asks it anything any more: who does may wait for a lock that it holds asleep, and time stand still
 		c.server.Shutdown()
 	}
 	synctest.Wait()
@@ -241,7 +242,8 @@ func (c *Cluster) StartNode(id string, labels map[string]string, boot string) {
 		defer nc.Close()
 		err := agent.Run(ctx, agent.Config{Cluster: "sim", Node: id, Dir: filepath.Join(c.dir, id), Labels: labels, Address: id + ".sim", Version: "sim", TTL: TTL,
 			NC: nc, Dial: func() (*nats.Conn, error) { return link.dial(id + "-work") }, Driver: c.Programs.node(id), Log: c.log, BootID: boot,
-			Clock: agent.Clock{Boot: c.Boot, Now: p.now}, Facts: events.Facts{CPU: 8000, Memory: 16 << 30, Drivers: []string{"process"}}})
+			Replications: []agent.Replication{replication{s: c.Programs.store, node: id, up: link.Clear}},
+			Clock:        agent.Clock{Boot: c.Boot, Now: p.now}, Facts: events.Facts{CPU: 8000, Memory: 16 << 30, Drivers: []string{"process"}}})
 		if err != nil && !errors.Is(err, context.Canceled) && ctx.Err() == nil {
 			c.fail(fmt.Errorf("agent of %s ended: %w", id, err))
 		}

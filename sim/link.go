@@ -58,6 +58,13 @@ func (l *Link) InProcessConn() (net.Conn, error) {
 	return lc, nil
 }
 
+// Clear says whether anything gets through, both ways.
+func (l *Link) Clear() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return !l.cut && !l.deaf && !l.mute && l.to() != nil
+}
+
 // Cut ends every connection and refuses new ones.
 func (l *Link) Cut() {
 	l.mu.Lock()

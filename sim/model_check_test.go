@@ -94,43 +94,53 @@ func TestModel(t *testing.T) {
 	}
 }
 
+// explore looks at every state that can be reached, those that took fewest faults first: whatever can happen in a state with fewer
+// faults left can happen with more, so that a state that comes again is not looked at again.
 func explore(t *testing.T, first *model) {
 	t.Helper()
 	first.faults = *modelFaults
 	began := time.Now()
-	todo := []*model{first}
+	todo := make([][]*model, first.faults+1) // by faults left
+	todo[first.faults] = []*model{first}
 	seen := map[string]bool{first.key(): true}
-	ends, transitions := 0, 0
-	for len(todo) > 0 && time.Since(began) < *modelFor {
-		m := todo[len(todo)-1]
-		todo = todo[:len(todo)-1]
-		if lawless(t, m, m.wrong()) {
-			return
-		}
-		next := m.moves()
-		if len(next) == 0 {
-			ends++
-			if lawless(t, m, m.laws(!m.cut)) {
+	ends, transitions, at := 0, 0, first.faults
+	report := func(left string) {
+		t.Logf("%d faults: %d states, %d transitions, %d ends, in %s%s", first.faults-at, len(seen), transitions, ends, time.Since(began).Truncate(time.Millisecond), left)
+	}
+	for ; at >= 0; at-- {
+		for len(todo[at]) > 0 {
+			if time.Since(began) >= *modelFor {
+				report(", not exhausted")
 				return
 			}
-			if why := m.rest(); why != "" && !m.cut {
-				t.Fatalf("%s\n%s", why, m.story())
+			m := todo[at][len(todo[at])-1]
+			todo[at] = todo[at][:len(todo[at])-1]
+			if lawless(t, m, m.wrong()) {
+				return
 			}
-			continue
-		}
-		for _, n := range next {
-			transitions++
-			if k := n.key(); !seen[k] {
-				seen[k] = true
-				todo = append(todo, n)
+			next := m.moves()
+			if len(next) == 0 {
+				ends++
+				if lawless(t, m, m.laws(!m.cut)) {
+					return
+				}
+				if why := m.rest(); why != "" && !m.cut {
+					t.Fatalf("%s\n%s", why, m.story())
+				}
+			}
+			if m.faults > 0 {
+				next = append(next, m.faulty()...)
+			}
+			for _, n := range next {
+				transitions++
+				if k := n.key(); !seen[k] {
+					seen[k] = true
+					todo[n.faults] = append(todo[n.faults], n)
+				}
 			}
 		}
+		report("")
 	}
-	left := ""
-	if len(todo) > 0 {
-		left = ", not exhausted"
-	}
-	t.Logf("%d states, %d transitions, %d ends, %d faults, in %s%s", len(seen), transitions, ends, first.faults, time.Since(began).Truncate(time.Millisecond), left)
 }
 
 // lawless reports what a state breaks; cmd/hunt reads the first lines.

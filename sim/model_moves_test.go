@@ -14,7 +14,7 @@ import (
 	"github.com/go-cluster/go-cluster/services/planner"
 )
 
-// moves returns everything that can happen next. Where nothing happens by itself, time goes on.
+// moves returns everything that can happen next without a fault. Where nothing happens by itself, time goes on.
 func (m *model) moves() (out []*model) {
 	out = append(out, m.planned(0)...)
 	out = append(out, m.migrated(0)...)
@@ -27,16 +27,15 @@ func (m *model) moves() (out []*model) {
 		out = append(out, m.renews(i)...)
 	}
 	busy := len(out) > 0
-	if next := m.passes(busy); next != nil {
-		out = append(out, next)
+	if !busy {
+		if next := m.passes(false); next != nil {
+			out = append(out, next)
+		}
 	}
 	for i, h := range m.nodes {
 		if h.silent {
 			out = append(out, m.returns(i))
 		}
-	}
-	if m.faults > 0 {
-		out = append(out, m.faulty()...)
 	}
 	return out
 }
@@ -51,6 +50,9 @@ func (m *model) costs(of []*model) []*model {
 
 // faulty returns what goes wrong next.
 func (m *model) faulty() (out []*model) {
+	if next := m.passes(true); next != nil {
+		out = append(out, next)
+	}
 	for lag := 1; lag <= 2 && lag < len(m.log); lag++ { // a replica that has not read the newest events
 		out = append(out, m.costs(m.planned(lag))...)
 		out = append(out, m.costs(m.migrated(lag))...)
@@ -180,9 +182,6 @@ func (m *model) renews(i int) []*model {
 
 // passes is time going on until something is due. Where something else could happen first, that is a fault: somebody is late.
 func (m *model) passes(busy bool) *model {
-	if busy && m.faults == 0 {
-		return nil
-	}
 	v := m.fold(len(m.log))
 	var due time.Duration
 	at := func(t time.Duration) {

@@ -148,7 +148,7 @@ func (m *model) key() string {
 			fmt.Fprint(sum, a.Kind, a.ID, m.heads[a].Hash, m.heads[a].Seq)
 		}
 	}
-	fmt.Fprint(sum, m.boot/time.Millisecond, m.faults, m.closings)
+	fmt.Fprint(sum, m.boot/time.Millisecond, m.ticks, m.closings)
 	for _, h := range m.nodes {
 		fmt.Fprint(sum, "|", h.n, h.silent, h.until/time.Millisecond, h.runs, h.epochs, len(h.results), h.told, h.ended)
 		for _, o := range slices.Sorted(maps.Keys(h.results)) {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -63,7 +64,7 @@ func StartPlane(cluster, dir string) (p *Plane, err error) {
 		cancel()
 		return p, err
 	}
-	p.Base, err = services.Open(ctx, services.Config{Cluster: cluster, Replica: "r-" + rand.Text()[:8], Version: "test", NC: nc, Dial: dial, Log: zap.NewNop(),
+	p.Base, err = services.Open(ctx, services.Config{Cluster: cluster, Replica: "r-" + strings.ToLower(rand.Text()[:8]), Version: "test", NC: nc, Dial: dial, Log: zap.NewNop(),
 		Boot: transport.Boottime, Now: time.Now})
 	if err != nil {
 		cancel()

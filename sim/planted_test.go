@@ -117,6 +117,28 @@ func moved(c *Cluster) {
 	c.move("db", from)
 }
 
+// withData is a singleton whose data move with it.
+func withData() spec.App {
+	db := singleton("db")
+	db.SQLite = "$GC_DATA_DIR/app.db"
+	return db
+}
+
+// beside has a database whose standby has nowhere to be but where the active is.
+func beside(c *Cluster) {
+	db := withData()
+	db.Standbys, db.OnNodes = 1, []string{"n1"}
+	c.Apply(db)
+	c.For(3 * time.Second)
+}
+
+// carried moves a database that is written to.
+func carried(c *Cluster) {
+	c.Apply(withData())
+	c.For(3 * time.Second)
+	c.move("db", c.other(c.On("db")[0]))
+}
+
 // silent cuts a node off for good.
 func silent(c *Cluster) {
 	c.Apply(singleton("db"))
@@ -147,11 +169,64 @@ var made = map[string]func(*Cluster){
 	"epoch_not_written": moved,
 	"early_start":       moved,
 	"prepare_starts":    moved,
+	"standby_beside":    beside,
 	"reuse_epoch":       undone,
 	"activates_target":  undone,
 	"suspected_is_lost": silent,
 	"no_wait":           silent,
 	"no_fence":          silent,
+	"approval_unasked": func(c *Cluster) {
+		c.Apply(singleton("db"))
+		var p spec.Policy
+		p.Migration.RequireApproval = true
+		send[api.Ack](c, api.PolicySet, api.PolicyRequest{Meta: c.Meta(), Policy: p})
+		app := singleton("db")
+		app.OnNodes = []string{c.other(c.On("db")[0])}
+		send[api.ApplyReply](c, api.AppApply, api.ApplyRequest{Meta: c.Meta(), Spec: app})
+	},
+	"metric_twice": undone,
+	"budget_ignored": func(c *Cluster) {
+		app := spec.App{Name: "edge", Mode: spec.Spread, MaxUnavail: 1, Process: &spec.Process{Command: []string{"/bin/app"}}}
+		c.Apply(app)
+		c.For(10 * time.Second)
+		c.slow(Behaviour{StopTakes: 3 * time.Second})
+		for _, n := range []string{"n1", "n2"} {
+			send[api.DrainReply](c, api.NodeDrain, api.DrainRequest{Meta: c.Meta(), Nodes: []string{n}})
+		}
+	},
+	"window_ignored": func(c *Cluster) {
+		c.Apply(singleton("db"))
+		var p spec.Policy
+		p.Migration.MaintenanceWindows = []spec.TimeWindow{{Start: "12:00", End: "13:00"}} // bubbles begin at midnight
+		send[api.Ack](c, api.PolicySet, api.PolicyRequest{Meta: c.Meta(), Policy: p})
+		app := singleton("db")
+		app.OnNodes = []string{c.other(c.On("db")[0])}
+		send[api.ApplyReply](c, api.AppApply, api.ApplyRequest{Meta: c.Meta(), Spec: app})
+	},
+	"too_many": func(c *Cluster) {
+		var p spec.Policy
+		p.Migration.MaxConcurrent = 1
+		send[api.Ack](c, api.PolicySet, api.PolicyRequest{Meta: c.Meta(), Policy: p})
+		for _, name := range []string{"a", "b", "c", "d"} {
+			c.Apply(singleton(name))
+		}
+		c.slow(Behaviour{StopTakes: 3 * time.Second})
+		send[api.DrainReply](c, api.NodeDrain, api.DrainRequest{Meta: c.Meta(), Nodes: []string{"n1"}})
+	},
+	"labels_kept": func(c *Cluster) {
+		for _, l := range []api.LabelRequest{{Set: map[string]string{"zone": "a"}}, {Remove: []string{"zone"}}} {
+			l.Meta, l.Node = c.Meta(), "n1"
+			send[api.LabelReply](c, api.NodeLabel, l)
+		}
+	},
+	"copy_behind": carried,
+	"flush_early": carried,
+	"loss_untold": func(c *Cluster) { // what was written last is on a machine that is off
+		c.Apply(withData())
+		c.For(3500 * time.Millisecond)
+		c.Crash(c.On("db")[0])
+		c.For(2 * time.Minute)
+	},
 	"step_down_lies": func(c *Cluster) {
 		c.slow(Behaviour{StopTakes: 3 * time.Second})
 		moved(c)
@@ -175,23 +250,11 @@ var made = map[string]func(*Cluster){
 		c.Apply(singleton("db"))
 		c.slow(Behaviour{StopTakes: 5 * time.Second})
 		from := c.On("db")[0]
-		for range 2 {
-			c.move("db", c.other(from))
+		for _, to := range []string{"n1", "n2", "n3"} { // by force, elsewhere: nothing but the lock is in the way of the second
+			if to != from {
+				send[api.Ack](c, api.AppMove, api.MoveRequest{Meta: c.Meta(), App: "db", From: from, To: to, Force: true})
+			}
 		}
-	},
-	"stale_order": func(c *Cluster) {
-		app := pool("web", 1)
-		app.Process.StopTimeout, app.Migration.StepTimeout = spec.Duration(5*time.Second), spec.Duration(5*time.Second)
-		c.Apply(app)
-		on := c.On("web")[0]
-		c.slow(Behaviour{StopTakes: 8 * time.Second})
-		zero := 0
-		app.Replicas = &zero
-		send[api.ApplyReply](c, api.AppApply, api.ApplyRequest{Meta: c.Meta(), Spec: app})
-		c.For(2 * time.Second)
-		c.Link(on).Cut() // the program ends at 8 s, the order is repeated at 10 s
-		c.For(9500 * time.Millisecond)
-		c.Link(on).Heal()
 	},
 	"stop_before_start": func(c *Cluster) {
 		c.Apply(pool("web", 2))

@@ -115,6 +115,9 @@ func liveIn(t *testing.T, a, b uint64) (failed []uint64) {
 
 var failing = regexp.MustCompile(`(?m)^ +--- FAIL: TestSeeds/(\d+)`)
 
+// story is a line that tells what happens in a scenario, and not what is wrong.
+var story = regexp.MustCompile(`(runner|scenario)_test\.go:\d+: +(\d[0-9hmsµ.]*s|0s) `)
+
 // verdict names what a failure is about: the laws that are broken, or the first thing that went wrong.
 func verdict(out []byte) string {
 	first := ""
@@ -125,7 +128,7 @@ func verdict(out []byte) string {
 			return law
 		}
 		for _, mark := range []string{"not settled", "time stands still", "events without end", "not conforming", "DATA RACE", "panic:", "_test.go:", "cluster.go:"} {
-			if first == "" && strings.Contains(line, mark) && !strings.Contains(line, "runner_test.go") {
+			if first == "" && strings.Contains(line, mark) && !story.MatchString(line) {
 				first = mark
 			}
 		}

@@ -10,11 +10,13 @@ import (
 	"time"
 
 	"github.com/go-cluster/go-cluster/agent"
+	"github.com/go-cluster/go-cluster/api"
 )
 
 // Programs is what runs on all nodes. It keeps a journal of who was active when, from the programs' own point of view.
 type Programs struct {
-	boot func() time.Duration
+	boot  func() time.Duration
+	store *Store
 
 	mu      sync.Mutex
 	nodes   map[string]*machine
@@ -24,6 +26,9 @@ type Programs struct {
 
 // Broken is the command of a program that always fails at once.
 const Broken = "/bin/broken"
+
+// lastWrites is how long a program with a database writes on when it is stopped, where nothing else is said.
+const lastWrites = 250 * time.Millisecond
 
 // Behaviour of a simulated program.
 type Behaviour struct {
@@ -38,6 +43,8 @@ type Span struct {
 	Epoch, Generation         uint64
 	Fenced                    bool
 	From, To                  time.Duration // To 0: still running
+	Data                      bool          // it writes to a database
+	Lost                      int           // acknowledged writes of lives before that it began without
 }
 
 type machine struct {
@@ -59,7 +66,7 @@ type program struct {
 }
 
 func newPrograms(boot func() time.Duration) *Programs {
-	return &Programs{boot: boot, nodes: map[string]*machine{}}
+	return &Programs{boot: boot, store: newStore(boot), nodes: map[string]*machine{}}
 }
 
 func (p *Programs) node(id string) *machine {
@@ -141,7 +148,10 @@ func (m *machine) end(g *program) {
 		g.done = nil
 	}
 	if g.span >= 0 {
-		m.p.journal[g.span].To = m.p.boot()
+		life := &m.p.journal[g.span]
+		if life.To = m.p.boot(); life.Data {
+			m.p.store.end(m.id, life.App, life.Instance)
+		}
 		g.span = -1
 	}
 }
@@ -194,7 +204,7 @@ func (m *machine) prepare(in agent.Instance) *program {
 		m.state[in.ID] = g
 	}
 	if g.span < 0 {
-		g.in, g.st.State = in, agent.StateReady
+		g.in, g.st.State, g.st.Role, g.st.Epoch, g.st.Generation = in, agent.StateReady, in.Role, in.Epoch, in.Generation
 	}
 	return g
 }
@@ -231,7 +241,7 @@ func (m *machine) Start(_ context.Context, in agent.Instance) (agent.Status, err
 			m.end(g)
 			g.st.State, g.st.Detail = agent.StateFailed, b.Fails
 		} else {
-			g.st.State, g.st.Healthy = agent.StateRunning, true
+			m.serve(g)
 		}
 		m.p.mu.Unlock()
 		m.tell(in.ID)
@@ -247,11 +257,25 @@ func (m *machine) Start(_ context.Context, in agent.Instance) (agent.Status, err
 	return st, nil
 }
 
+// serve has a program serve; one with a database is written to from now on. The caller holds the lock.
+func (m *machine) serve(g *program) {
+	g.st.State, g.st.Healthy = agent.StateRunning, true
+	if life := &m.p.journal[g.span]; life.Role == api.RoleActive && g.in.App.Replicated() {
+		life.Data, life.Lost = true, m.p.store.begin(m.id, life.App, life.Instance, g.span)
+	}
+}
+
+// DataDir implements agent.DataKeeper.
+func (m *machine) DataDir(id string) string { return "/" + m.id + "/" + id }
+
 // Stop implements agent.Driver.
 func (m *machine) Stop(ctx context.Context, id string) (agent.Status, error) {
 	takes := m.behaviour(id).StopTakes
 	m.p.mu.Lock()
 	g := m.state[id]
+	if g != nil && takes == 0 && g.in.App.Replicated() {
+		takes = lastWrites
+	}
 	if g == nil || g.span < 0 || takes == 0 {
 		m.p.mu.Unlock()
 		return m.stopped(id)
@@ -300,9 +324,12 @@ func (m *machine) Kill(id string) error {
 }
 
 // Remove implements agent.Driver.
-func (m *machine) Remove(id string, _ bool) error {
+func (m *machine) Remove(id string, deleteData bool) error {
 	m.p.mu.Lock()
 	defer m.p.mu.Unlock()
+	if deleteData {
+		m.p.store.wipe(m.id, id)
+	}
 	delete(m.state, id)
 	return nil
 }

@@ -3,8 +3,10 @@ package sim
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing/synctest"
@@ -94,11 +96,21 @@ func (r *runner) app(e api.Endpoint, app string) {
 	order[api.Ack](r, e, api.AppRequest{Meta: r.c.Meta(), App: app}, e.Verb+" "+app)
 }
 
+// again has a person whose answer did not come ask once more, with the same command.
+func (r *runner) again(app string) {
+	req := api.AppRequest{Meta: r.c.Meta(), App: app}
+	order[api.Ack](r, api.AppRestart, req, "restart "+app)
+	r.asking.Go(func() {
+		r.c.For(3 * time.Second)
+		order[api.Ack](r, api.AppRestart, req, "restart "+app+", again")
+	})
+}
+
 func (r *runner) drain(args []string) error {
 	var timeout time.Duration
-	force := false
-	err := options(args[1:], map[string]any{"timeout": &timeout, "force": &force})
-	order[api.DrainReply](r, api.NodeDrain, api.DrainRequest{Meta: r.c.Meta(), Nodes: args[:1], Timeout: spec.Duration(timeout), Force: force}, "drain "+args[0])
+	force, drop := false, false
+	err := options(args[1:], map[string]any{"timeout": &timeout, "force": &force, "delete": &drop})
+	order[api.DrainReply](r, api.NodeDrain, api.DrainRequest{Meta: r.c.Meta(), Nodes: args[:1], Timeout: spec.Duration(timeout), Force: force, DeleteLocal: drop}, "drain "+args[0])
 	return err
 }
 
@@ -139,6 +151,23 @@ func (r *runner) cancel(args []string) error {
 		order[api.Ack](r, api.MigrationCancel, api.MigrationRequest{Meta: r.c.Meta(), Migration: id}, "cancel "+id)
 	}
 	return nil
+}
+
+// judge says yes or no to what waits for that.
+func (r *runner) judge(e api.Endpoint, app string) {
+	var ids []string
+	r.view(func(v *projections.Cluster) {
+		if a := v.Apps[app]; a != nil {
+			for _, in := range slices.Sorted(maps.Keys(a.Proposals)) {
+				if p := a.Proposals[in]; p.Awaits {
+					ids = append(ids, p.Migration)
+				}
+			}
+		}
+	})
+	for _, id := range ids {
+		order[api.Ack](r, e, api.JudgeRequest{Meta: r.c.Meta(), Migration: id}, e.Verb+" "+id)
+	}
 }
 
 func (r *runner) policy(args []string) error {
@@ -222,6 +251,7 @@ func (r *runner) replace(node string) error {
 	r.crash(node)
 	delete(r.down, node)
 	r.replaced[node] = true
+	r.c.Programs.store.wipe(node, "")
 	if err := os.RemoveAll(filepath.Join(r.c.dir, node)); err != nil {
 		return err
 	}
@@ -349,6 +379,13 @@ func (r *runner) well() {
 	r.asking.Wait()
 	insist(r, "unfreeze", func() error {
 		_, err := Ask[api.Ack](r.c, api.MovesUnfreeze, api.FreezeRequest{Meta: r.c.Meta()})
+		return err
+	})
+	insist(r, "policy", func() error { // what only holds moves back would hold the end up
+		var p spec.Policy
+		r.c.View(func(v *projections.Cluster) { p = v.Policy })
+		p.Migration = spec.MigrationPolicy{MaxConcurrent: p.Migration.MaxConcurrent}
+		_, err := Ask[api.Ack](r.c, api.PolicySet, api.PolicyRequest{Meta: r.c.Meta(), Policy: p})
 		return err
 	})
 	var broken []spec.App

@@ -11,6 +11,7 @@ import (
 // author writes a scenario. It draws everything beforehand, so that a scenario does not depend on how the cluster takes it.
 type author struct {
 	*rand.Rand
+	data *rand.Rand // for what concerns standbys and local data alone: the rest of a scenario does not depend on it
 	scenario
 	ids   []string // nodes
 	names []string // apps
@@ -20,12 +21,12 @@ type author struct {
 
 // draft is an app as it was written last.
 type draft struct {
-	mode, command, rules, size, rest string
-	version                          int
+	mode, command, rules, size, rest, standbys string
+	version                                    int
 }
 
 func (d *draft) words() string {
-	return strings.Join(slices.DeleteFunc([]string{"mode=" + d.mode, d.command, d.rules, d.size, d.rest}, func(s string) bool { return s == "" }), " ")
+	return strings.Join(slices.DeleteFunc([]string{"mode=" + d.mode, d.command, d.rules, d.size, d.rest, d.standbys}, func(s string) bool { return s == "" }), " ")
 }
 
 // long says whether a seed's scenario is one of the few that go on for minutes with up to six nodes and five apps.
@@ -33,7 +34,7 @@ func long(seed uint64) bool { return seed%100 == 0 }
 
 // schedule makes up the scenario of a seed.
 func schedule(seed uint64) scenario {
-	a := &author{Rand: rand.New(rand.NewPCG(seed, 1)), scenario: scenario{name: fmt.Sprint("seed ", seed), nodes: map[string]map[string]string{}}, apps: map[string]*draft{}}
+	a := &author{Rand: rand.New(rand.NewPCG(seed, 1)), data: rand.New(rand.NewPCG(seed, 2)), scenario: scenario{name: fmt.Sprint("seed ", seed), nodes: map[string]map[string]string{}}, apps: map[string]*draft{}}
 	nodes, apps, events, end := 2+a.IntN(3), 1+a.IntN(3), 6+a.IntN(12), time.Duration(25+a.IntN(40))*time.Second
 	if long(seed) {
 		nodes, apps, events, end = 3+a.IntN(4), 2+a.IntN(4), 150, time.Duration(2+a.IntN(5))*time.Minute
@@ -77,16 +78,26 @@ func (a *author) add(at time.Duration, format string, args ...any) {
 }
 
 func (a *author) newApp(at time.Duration, name string) {
-	d := &draft{mode: one(a, "singleton", "singleton", "replicas"), rest: "migration.step_timeout=10s process.stop_timeout=5s"}
+	d := &draft{mode: one(a, "singleton", "singleton", "singleton", "replicas", "replicas", "spread"), rest: "migration.step_timeout=10s process.stop_timeout=5s"}
 	a.apps[name] = d
-	if d.mode == "replicas" {
+	switch d.mode {
+	case "replicas":
 		d.size = fmt.Sprintf("replicas=%d", 1+a.IntN(3))
 		d.rest += fmt.Sprintf(" migration.max_parallel=%d", 1+a.IntN(2))
 		if wait := a.IntN(3); wait > 0 {
 			d.rest += fmt.Sprintf(" migration.min_healthy_time=%ds", wait)
 		}
-	} else if a.IntN(4) == 0 {
-		d.rest += " on_isolation=continue"
+		d.rest += one(a, "", "", " max_unavailable=1", " migration.min_healthy=1")
+	case "spread":
+		d.rest += one(a, "", " max_unavailable=1")
+	case "singleton":
+		if a.IntN(4) == 0 {
+			d.rest += " on_isolation=continue"
+		}
+		if a.IntN(2) == 0 {
+			d.rest += " sqlite=$GC_DATA_DIR/app.db"
+			a.stand(d)
+		}
 	}
 	d.rest += one(a, "", "", " on_invalid=keep")
 	a.rules(name)
@@ -102,6 +113,9 @@ func (a *author) rules(name string) {
 	}
 	a.apps[name].rules = strings.Join(slices.DeleteFunc(rules, func(s string) bool { return s == "" }), " ")
 }
+
+// stand gives an app with a database as many standbys as it pleases.
+func (a *author) stand(d *draft) { d.standbys = fmt.Sprintf("standbys=%d", (a.data.IntN(5)+1)/2) }
 
 func (a *author) command(d *draft) {
 	d.version++
@@ -121,7 +135,7 @@ func (a *author) some(mean time.Duration) time.Duration {
 func (a *author) something(at time.Duration) {
 	switch n := a.IntN(100); {
 	case n < 60:
-		a.asked(at, a.IntN(70))
+		a.asked(at, a.IntN(71))
 	default:
 		a.fault(at, a.IntN(50))
 	}
@@ -142,7 +156,7 @@ func (a *author) asked(at time.Duration, n int) {
 		a.add(at, "cordon %s", node)
 		a.add(at+longer, "uncordon %s", node)
 	case n < 26:
-		a.add(at, "drain %s%s", node, one(a, "", "", " timeout=5s", " timeout=30s", " timeout=5s force=true", " timeout=30s force=true"))
+		a.add(at, "drain %s%s", node, one(a, "", "", " timeout=5s", " timeout=30s", " timeout=5s force=true", " timeout=30s force=true")+[]string{"", "", " delete=true"}[a.data.IntN(3)])
 		if a.IntN(3) == 0 {
 			a.add(at+shorter, "undrain %s", node)
 		}
@@ -155,13 +169,16 @@ func (a *author) asked(at time.Duration, n int) {
 	case n < 42:
 		a.add(at, "move %s %s", app, node)
 	case n < 46:
-		a.add(at, "restart %s", app)
+		a.add(at, "%s %s", one(a, "restart", "restart", "again"), app)
 	case n < 51:
 		a.command(a.apps[app])
 		a.apply(at, app)
 	case n < 57:
 		if a.rules(app); a.apps[app].mode == "replicas" {
 			a.apps[app].size = fmt.Sprintf("replicas=%d", a.IntN(5))
+		}
+		if d := a.apps[app]; d.standbys != "" && a.data.IntN(2) == 0 {
+			a.stand(d)
 		}
 		a.apply(at, app)
 	case n < 60:
@@ -172,10 +189,20 @@ func (a *author) asked(at time.Duration, n int) {
 		a.add(at, "rebalance")
 	case n < 66:
 		a.add(at, "cancel %s", app)
-	case n < 68:
-		a.add(at, "policy %s", one(a, "auto_rebalance.enabled=true", "auto_rebalance.enabled=false",
+	case n < 69:
+		p := one(a, "auto_rebalance.enabled=true", "auto_rebalance.enabled=false",
 			"auto_rebalance.enabled=true auto_rebalance.threshold=0.2", "auto_rebalance.enabled=true auto_rebalance.interval=5s auto_rebalance.threshold=0.1",
-			"auto_rebalance.enabled=true auto_rebalance.interval=10s auto_rebalance.cooldown_period=20s auto_rebalance.max_concurrent=1", "migration.max_concurrent=1", "migration.max_concurrent=8"))
+			"auto_rebalance.enabled=true auto_rebalance.interval=10s auto_rebalance.cooldown_period=20s auto_rebalance.max_concurrent=1", "migration.max_concurrent=1", "migration.max_concurrent=8",
+			"migration.require_approval=true", "migration.require_approval=true migration.approval_expiry=1m", "migration.cooldown_period=15s",
+			"migration.rate_limit={count: 2, window: 20s}")
+		if a.add(at, "policy %s", p); strings.Contains(p, "approval") {
+			for range 3 {
+				a.add(at+a.some(10*time.Second), "%s %s", one(a, "approve", "approve", "approve", "deny"), one(a, a.names...))
+			}
+		}
+		if strings.HasPrefix(p, "migration.") {
+			a.add(at+longer, "policy")
+		}
 	default:
 		a.add(at, "freeze")
 		a.add(at+longer, "unfreeze")

@@ -68,7 +68,7 @@ func (s scenario) rests() bool {
 		switch h.verb {
 		case "steady":
 			rests = true
-		case "conformance", "balance", "expect", "migrations":
+		case "conformance", "balance", "expect", "migrations", "written":
 		default:
 			rests = false
 		}

@@ -10,6 +10,7 @@ import (
 	"github.com/go-cluster/go-cluster/api"
 	"github.com/go-cluster/go-cluster/placement"
 	"github.com/go-cluster/go-cluster/projections"
+	"github.com/go-cluster/go-cluster/spec"
 )
 
 const (
@@ -72,11 +73,11 @@ func (r *runner) restless(v *projections.Cluster) string {
 		if waits != (a.Pending != nil) {
 			say("%s: pending in the plan %t (%s), in the log %t", a.Name, waits, p.Reason, a.Pending != nil)
 		}
-		if missing := a.Desired() - len(a.Instances); missing != 0 && !(waits && missing <= p.Missing) {
+		if missing := a.Desired() - len(a.Instances); a.Spec.Mode != spec.Spread && missing != 0 && !(waits && missing <= p.Missing) {
 			say("%s: %d instances of %d", a.Name, len(a.Instances), a.Desired())
 		}
 		for _, in := range a.SortedInstances() {
-			if in.State != api.InstanceRunning || !in.Healthy || in.Generation != a.Generation && !waits {
+			if in.State != api.InstanceRunning || !in.Healthy || in.Generation != a.Generation && !waits && a.Proposals[in.ID] == nil { // its app's budget may hold a restart for good
 				say("%s on %s is %s, generation %d of %d", in.ID, in.Node, in.State, in.Generation, a.Generation)
 			}
 			epoch := uint64(0)

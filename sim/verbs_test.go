@@ -30,14 +30,17 @@ func init() {
 		"apply":     {2, "an app and keys of its spec: apply db mode=singleton require=[\"tier=x\"]", (*runner).apply},
 		"remove":    {1, "an app", func(r *runner, a []string) error { r.app(api.AppRemove, a[0]); return nil }},
 		"restart":   {1, "an app", func(r *runner, a []string) error { r.app(api.AppRestart, a[0]); return nil }},
+		"again":     {1, "an app, which is restarted by a command that is sent once more later", func(r *runner, a []string) error { r.again(a[0]); return nil }},
 		"move":      {1, "an app, and a node to move its first instance to", (*runner).move},
 		"cancel":    {1, "an app, whose oldest migration is cancelled", (*runner).cancel},
 		"label":     {2, "a node and labels: label n1 zone=b tier-", (*runner).label},
 		"cordon":    {1, "a node", func(r *runner, a []string) error { r.node(api.NodeCordon, a[0]); return nil }},
 		"uncordon":  {1, "a node", func(r *runner, a []string) error { r.node(api.NodeUncordon, a[0]); return nil }},
-		"drain":     {1, "a node, and timeout=30s, force=true", (*runner).drain},
+		"drain":     {1, "a node, and timeout=30s, force=true, delete=true", (*runner).drain},
 		"undrain":   {1, "a node", func(r *runner, a []string) error { r.node(api.NodeDrainCancel, a[0]); return nil }},
 		"evacuate":  {1, "a selector, and timeout=30s", (*runner).evacuate},
+		"approve":   {1, "an app, whose proposals are approved of", func(r *runner, a []string) error { r.judge(api.MigrationApprove, a[0]); return nil }},
+		"deny":      {1, "an app, whose proposals are denied", func(r *runner, a []string) error { r.judge(api.MigrationDeny, a[0]); return nil }},
 		"rebalance": {0, "nothing", func(r *runner, _ []string) error { r.rebalance(); return nil }},
 		"policy":    {0, "keys of the policy: policy auto_rebalance.enabled=true", (*runner).policy},
 		"freeze":    {0, "nothing", func(r *runner, _ []string) error { r.freeze(); return nil }},
@@ -76,6 +79,7 @@ func init() {
 		"conformance": {0, "nothing: every instance is where its rules allow", (*runner).conformance},
 		"balance":     {0, "nothing, or the largest imbalance: balance 0.2", (*runner).balance},
 		"expect":      {2, "an app and pending, nodes, or a number of instances: expect db on n1 n2, expect web count 3, expect db pending", (*runner).expect},
+		"written":     {2, "an app and how many acknowledged writes its data have at least", (*runner).written},
 		"migrations":  {2, "an app and how many of it have completed at least", (*runner).migrations},
 	}
 }
@@ -183,6 +187,7 @@ func (r *runner) conformance(_ []string) error {
 					}
 				}
 			}
+			wrong = append(wrong, uncovered(v, a)...)
 			if missing := a.Desired() - len(a.Instances); missing > 0 && a.Pending == nil {
 				wrong = append(wrong, fmt.Sprintf("%s misses %d instances and is not Pending", a.Name, missing))
 			}
@@ -192,6 +197,30 @@ func (r *runner) conformance(_ []string) error {
 		return fmt.Errorf("not conforming: %s", strings.Join(wrong, "; "))
 	}
 	return nil
+}
+
+// uncovered: one of a spread app is on every node that its labels allow, where nothing else can keep it away.
+func uncovered(v *projections.Cluster, a *projections.App) (wrong []string) {
+	if a.Spec.Mode != spec.Spread || a.Removed || len(a.Spec.AwayFromApp) > 0 || a.Spec.Resources.Memory > 0 || a.Pending != nil {
+		return nil
+	}
+	for _, n := range v.SortedNodes() {
+		fits := n.Status == projections.StatusReady && !n.Cordoned && !n.Draining()
+		for _, ev := range v.Evacuations {
+			fits = fits && (ev.State != api.OrderOpen || !ev.Selector.Matches(n.Labels))
+		}
+		for _, text := range a.Spec.Require {
+			sel, err := spec.ParseSelector(text)
+			fits = fits && err == nil && sel.Matches(n.Labels)
+		}
+		for _, other := range v.On(n.ID) {
+			fits = fits && !slices.Contains(v.Apps[other.App].Spec.AwayFromApp, a.Name)
+		}
+		if in := a.Instances[spec.InstanceOn(a.Name, n.ID)]; fits && in == nil {
+			wrong = append(wrong, fmt.Sprintf("%s is not on %s, which has %v", a.Name, n.ID, n.Labels))
+		}
+	}
+	return wrong
 }
 
 // balance: no legal move would improve it, or it is as even as said.
@@ -249,6 +278,14 @@ func (r *runner) expect(args []string) error {
 		return fmt.Errorf("expect %s what?", args[0])
 	}
 	return nil
+}
+
+func (r *runner) written(args []string) error {
+	least, err := strconv.Atoi(args[1])
+	if n := r.c.Programs.store.acked(args[0]); err == nil && n < least {
+		err = fmt.Errorf("the data of %s have %d acknowledged writes, %d wanted", args[0], n, least)
+	}
+	return err
 }
 
 func (r *runner) migrations(args []string) error {

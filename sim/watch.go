@@ -153,7 +153,7 @@ func (c *Cluster) messages() []events.Message {
 
 // violations holds everything that has happened against the laws; settled says that nothing is under way.
 func (c *Cluster) violations(settled bool) []invariants.Violation {
-	c.messages()
+	seen := c.messages()
 	c.watch.laws.Lock()
 	defer c.watch.laws.Unlock()
 	out := c.broken()
@@ -166,6 +166,10 @@ func (c *Cluster) violations(settled bool) []invariants.Violation {
 	out = append(out, c.watch.checker.Journal(c.spans())...)
 	if settled {
 		out = append(out, c.watch.checker.End()...)
+		if len(seen) > 0 {
+			last := seen[len(seen)-1].Event.Seq
+			out = append(append(out, c.metered(last)...), c.believed(last)...)
+		}
 	}
 	return out
 }
@@ -174,7 +178,8 @@ func (c *Cluster) violations(settled bool) []invariants.Violation {
 func (c *Cluster) spans() []invariants.Span {
 	var out []invariants.Span
 	for _, s := range c.Programs.Journal() {
-		out = append(out, invariants.Span{App: s.App, Instance: s.Instance, Node: s.Node, Role: s.Role, Epoch: s.Epoch, From: s.From, To: s.To, Running: s.To == 0})
+		out = append(out, invariants.Span{App: s.App, Instance: s.Instance, Node: s.Node, Role: s.Role, Epoch: s.Epoch, From: s.From, To: s.To, Running: s.To == 0,
+			Data: s.Data, Lost: s.Lost})
 	}
 	return out
 }

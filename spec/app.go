@@ -59,6 +59,7 @@ type App struct {
 	Ports       map[string]int     `json:"ports,omitempty"` // name → port; 0 lets the agent pick one
 	Health      *Health            `json:"health,omitzero"`
 	SQLite      string             `json:"sqlite,omitzero"`
+	Log         bool               `json:"log,omitzero"` // its data are a write-ahead log; a Go program says so of its own app
 	VIP         *VIP               `json:"vip,omitzero"`
 	Pool        *Pool              `json:"pool,omitzero"`
 	Migration   Migration          `json:"migration,omitzero"`
@@ -176,10 +177,24 @@ type HookRef struct {
 // Replicated says whether the app's data are carried along when it moves.
 func (a App) Replicated() bool { return a.Replication() != "" }
 
+// The kinds of replication.
+const (
+	ReplicationSQLite = "sqlite" // a file that is shipped while it is written to
+	ReplicationLog    = "log"    // a log of the cluster's: what is acknowledged is stored there
+)
+
 // Replication names the kind of replication that the app's data have, "" for none.
 func (a App) Replication() string {
-	if a.Mode == Singleton && a.SQLite != "" {
-		return "sqlite"
+	switch {
+	case a.Mode != Singleton:
+		return ""
+	case a.SQLite != "":
+		return ReplicationSQLite
+	case a.Log:
+		return ReplicationLog
 	}
 	return ""
 }
+
+// Shared says of replicated data that every node can have all that was acknowledged, whatever became of the one that wrote it.
+func (a App) Shared() bool { return a.Replication() == ReplicationLog }

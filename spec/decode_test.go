@@ -61,7 +61,6 @@ func TestEveryPart(t *testing.T) {
 	}
 	want = []string{
 		"pool: not supported by this version",
-		"standbys: not supported by this version",
 	}
 	if diff := cmp.Diff(want, unsupported); diff != "" {
 		t.Error(diff)

@@ -14,7 +14,6 @@ func (a App) Unsupported() []Fault {
 	}
 	for field, used := range map[string]bool{
 		"partitions": a.Partitions != 0,
-		"standbys":   a.Standbys != 0,
 		"pool":       a.Pool != nil,
 		"ring":       a.Ring != nil,
 	} {

@@ -13,6 +13,7 @@ import (
 const MaxSpecBytes = 64 << 10
 
 const (
+	maxStandbys = 16   // each is a whole copy of the data
 	maxCount    = 1000 // instances, and other small counts that nobody means to exceed
 	longestWait = 24 * time.Hour
 )
@@ -32,13 +33,16 @@ func (a App) ValidateApplied() error {
 	if a.Process == nil {
 		f.addf("process", "missing: an applied app needs process.command")
 	}
+	if a.Log {
+		f.addf("log", "only an app inside a Go program has one, and its program says so")
+	}
 	return f.err()
 }
 
 // ValidateDeclared is Validate for an app whose code is part of a program: what only a process has is refused.
 func (a App) ValidateDeclared() error {
 	f := a.faults()
-	for key, given := range map[string]bool{"process": a.Process != nil, "health": a.Health != nil, "sqlite": a.SQLite != "", "ports": len(a.Ports) > 0} {
+	for key, given := range map[string]bool{"process": a.Process != nil, "health": a.Health != nil, "ports": len(a.Ports) > 0} {
 		if given {
 			f.addf(key, "only an app with a process has it")
 		}
@@ -58,6 +62,7 @@ func (a App) faults() faults {
 	a.checkParts(&f)
 	a.checkVariables(&f)
 	a.checkSQLite(&f)
+	a.checkLog(&f)
 	if a.Resources.CPU < 0 {
 		f.addf("resources.cpu", "%s: must not be negative", a.Resources.CPU)
 	}
@@ -94,7 +99,10 @@ func (a App) checkMode(f *faults) {
 	}
 	switch {
 	case a.Mode == Singleton:
-		checkRange(f, "standbys", a.Standbys, 0, maxCount)
+		checkRange(f, "standbys", a.Standbys, 0, maxStandbys)
+		if a.Standbys > 0 && a.Process != nil && !a.Replicated() {
+			f.addf("standbys", "a standby follows the app's data, and none are replicated: name its database with sqlite")
+		}
 	case a.Standbys != 0:
 		f.addf("standbys", "only mode singleton has it, and the mode is %s", a.Mode)
 	}

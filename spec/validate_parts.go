@@ -90,6 +90,17 @@ func (a App) checkSQLite(f *faults) {
 	}
 }
 
+// checkLog wants one writer, and the data in one place.
+func (a App) checkLog(f *faults) {
+	switch {
+	case !a.Log:
+	case a.Mode != Singleton:
+		f.addf("log", "only a singleton has one writer, and its mode is %s", a.Mode)
+	case a.SQLite != "":
+		f.addf("log", "its data are in one place, and it has sqlite")
+	}
+}
+
 // checkVariables looks at every text that is expanded when an instance starts.
 func (a App) checkVariables(f *faults) {
 	known := KnownVariables(a.Ports)

@@ -36,6 +36,11 @@ func TestValidate(t *testing.T) {
 			"ring: only mode ring has it, and the mode is replicas",
 			"standbys: only mode singleton has it, and the mode is replicas",
 		}},
+		{"{name: a, mode: singleton, standbys: 2, sqlite: $GC_DATA_DIR/a.db, process: {command: [x]}}", nil},
+		{"{name: a, mode: singleton, standbys: 17}", []string{"standbys: 17: want 0 to 16"}},
+		{"{name: a, mode: singleton, standbys: 1, process: {command: [x]}}", []string{
+			"standbys: a standby follows the app's data, and none are replicated: name its database with sqlite",
+		}},
 		{"{name: a, mode: ring}", []string{"partitions: 0: want 1 to 65536"}},
 		{"{name: a, mode: singleton, require: [b, 'c in'], prefer: [{}, {label: x}, {label: a=b, node: n1, weight: 101}, {node: N1}]}", []string{
 			`prefer[0]: want a label or a node`,
@@ -70,6 +75,9 @@ func TestValidate(t *testing.T) {
 		{"{name: a, mode: singleton, sqlite: /etc/passwd}", []string{`sqlite: "/etc/passwd": want a file in the data directory, such as $GC_DATA_DIR/app.db`}},
 		{"{name: a, mode: singleton, sqlite: $GC_DATA_DIR/../a.db}", []string{`sqlite: "$GC_DATA_DIR/../a.db": want a file in the data directory, such as $GC_DATA_DIR/app.db`}},
 		{"{name: a, mode: singleton, sqlite: $GC_DATA_DIR/..}", []string{`sqlite: "$GC_DATA_DIR/..": want a file in the data directory, such as $GC_DATA_DIR/app.db`}},
+		{"{name: a, mode: singleton, log: true}", nil},
+		{"{name: a, mode: spread, log: true}", []string{`log: only a singleton has one writer, and its mode is spread`}},
+		{"{name: a, mode: singleton, log: true, sqlite: $GC_DATA_DIR/a.db}", []string{`log: its data are in one place, and it has sqlite`}},
 		{"{name: a, mode: spread, sqlite: $GC_DATA_DIR/a.db}", []string{`sqlite: only an app of mode singleton has one, since only one of its instances writes at a time`}},
 		{"{name: a, mode: singleton, data: far, on_invalid: x, on_isolation: z, restart: {backoff: 31s, attempts: -1}, max_unavailable: -1}", []string{
 			`data: "far": want one of ephemeral, local`,

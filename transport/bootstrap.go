@@ -36,10 +36,7 @@ func Bootstrap(ctx context.Context, js jetstream.JetStream, s events.Subjects, o
 	return nil
 }
 
-const (
-	maxLease  = 256 << 10 // bytes of a lease with the health of everything on the node
-	maxHeader = 8 << 10   // a stream's message limit counts the headers too
-)
+const maxHeader = 8 << 10 // a stream's message limit counts the headers too
 
 func streams(s events.Subjects, replicas int) []jetstream.StreamConfig {
 	base := jetstream.StreamConfig{
@@ -65,7 +62,7 @@ func streams(s events.Subjects, replicas int) []jetstream.StreamConfig {
 	leases := base
 	leases.Name, leases.Subjects = s.LeasesStream(), []string{s.Leases(), s.Beats()}
 	leases.Description = "go-cluster leases: who holds which node, and the services' heartbeats"
-	leases.MaxMsgsPerSubject, leases.MaxMsgSize = 1, maxLease+maxHeader
+	leases.MaxMsgsPerSubject, leases.MaxMsgSize = 1, api.LeaseMax+maxHeader
 	leases.DenyDelete, leases.DenyPurge = true, true
 
 	return []jetstream.StreamConfig{log, reports, leases}

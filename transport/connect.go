@@ -19,7 +19,8 @@ type ConnectOptions struct {
 }
 
 // Connect connects to NATS with the defaults that the rest of go-cluster relies on; Extra comes last and wins. The connection
-// outlives any outage: it reconnects for ever. The first connection must succeed, unless Extra says otherwise.
+// outlives any outage: it reconnects for ever, also to a server that refuses it for a while. The first connection must succeed, unless
+// Extra says otherwise.
 //
 // Nothing is buffered while disconnected: a publish then fails at once, and cannot be stored later, after its caller was told
 // that it failed and has decided otherwise. A peer that vanished without closing is noticed within six seconds, because a
@@ -32,6 +33,7 @@ func Connect(o ConnectOptions) (*nats.Conn, error) {
 	options := []nats.Option{
 		nats.Name(o.Name),
 		nats.MaxReconnects(-1),
+		nats.IgnoreAuthErrorAbort(),
 		nats.ReconnectBufSize(-1),
 		nats.PingInterval(2 * time.Second),
 		nats.MaxPingsOutstanding(2),

@@ -72,20 +72,36 @@ func (c *consumer) Consume(h jetstream.MessageHandler, opts ...jetstream.PullCon
 
 // alive tells the server that a delivery is in hand, until the function that it returns is called or the handling is overdue.
 func alive(m jetstream.Msg) (done func()) {
-	ended := make(chan struct{})
-	go func() {
-		tick := time.NewTicker(beat)
-		defer tick.Stop()
-		for range workTimeout / beat {
-			select {
-			case <-ended:
-				return
-			case <-tick.C:
-				_ = m.InProgress() // lost, it costs a repetition
-			}
-		}
-	}()
-	return func() { close(ended) }
+	a := &lifeline{Msg: m, left: int(workTimeout / beat)}
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.next = time.AfterFunc(beat, a.sign)
+	return a.end
+}
+
+// lifeline is a delivery in hand. Most are over before the first sign, and cost no goroutine.
+type lifeline struct {
+	jetstream.Msg
+	mu   sync.Mutex
+	next *time.Timer
+	left int // signs
+}
+
+func (l *lifeline) sign() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.left--; l.left < 0 {
+		return
+	}
+	_ = l.InProgress() // lost, it costs a repetition
+	l.next.Reset(beat)
+}
+
+func (l *lifeline) end() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.left = 0
+	l.next.Stop()
 }
 
 func (c *consumer) enter() bool {

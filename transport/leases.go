@@ -115,8 +115,8 @@ func (l *Leases) Put(ctx context.Context, lease api.Lease, expect uint64) (uint6
 	if msg.Data, err = json.Marshal(lease, json.Deterministic(true)); err != nil {
 		return fail(err)
 	}
-	if len(msg.Data) > maxLease {
-		return fail(fmt.Errorf("%d bytes, at most %d allowed", len(msg.Data), maxLease))
+	if len(msg.Data) > api.LeaseMax {
+		return fail(fmt.Errorf("%d bytes, at most %d allowed", len(msg.Data), api.LeaseMax))
 	}
 	ack, err := l.js.PublishMsg(ctx, msg, jetstream.WithExpectStream(l.subjects.LeasesStream()),
 		jetstream.WithExpectLastSequencePerSubject(expect), jetstream.WithRetryAttempts(0))
@@ -162,7 +162,7 @@ func (l *Leases) Beat(ctx context.Context, service, replica string) (stored time
 
 func decodeLease(node string, b []byte) (api.Lease, error) {
 	var lease api.Lease
-	if err := events.CheckJSON(b, maxLease, api.MaxDepth); err != nil {
+	if err := events.CheckJSON(b, api.LeaseMax, api.MaxDepth); err != nil {
 		return api.Lease{}, err
 	}
 	if err := json.Unmarshal(b, &lease); err != nil { // fields of a newer version are none of our business

@@ -83,7 +83,7 @@ func TestLeaseThatCannotBe(t *testing.T) {
 			"unknown state":          func(l *api.Lease) { l.State = "owned" },
 			"without an incarnation": func(l *api.Lease) { l.Inc = "" },
 			"TTL":                    func(l *api.Lease) { l.TTL = 0 },
-			"at most":                func(l *api.Lease) { l.Host = strings.Repeat("h", maxLease) },
+			"at most":                func(l *api.Lease) { l.Host = strings.Repeat("h", api.LeaseMax) },
 		} {
 			lease := held("n1", "i1")
 			change(&lease)

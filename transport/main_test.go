@@ -33,7 +33,10 @@ func inBubble(t *testing.T, fn func(t *testing.T, s *site)) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer srv.Shutdown()
+		defer func() {
+			synctest.Wait() // nobody asks it anything any more: who does may wait for a lock that it holds asleep, and time stand still
+			srv.Shutdown()
+		}()
 		s := open1(t, srv)
 		defer s.nc.Close()
 		fn(t, s)

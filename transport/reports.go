@@ -95,7 +95,7 @@ func ConsumeReports(ctx context.Context, connect func() (*nats.Conn, error), s e
 		counter.WithLabelValues(o) // a rate over a series that does not exist yet misses the first drop
 	}
 	return work{
-		name: "reports", stream: s.ReportsStream(), durable: MigratorDurable, connect: connect, log: log,
+		name: "reports", stream: s.ReportsStream(), durable: MigratorDurable, connect: connect, log: log, ahead: 1,
 		count: func(outcome string) { counter.WithLabelValues(outcome).Inc() },
 		handle: func(ctx context.Context, d *delivery) error {
 			r, node, err := decodeReport(s, d.Subject(), d.Data())

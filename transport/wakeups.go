@@ -15,6 +15,9 @@ import (
 
 func nodeDurable(node string) string { return "agent-" + node }
 
+// wakeupsAhead is how many wake-ups an agent fetches at once. They are for nobody else, and each takes no time.
+const wakeupsAhead = 64
+
 // EnsureNodeDurable makes the consumer of events addressed to a node, if it does not exist, and returns its name. It starts with
 // what is stored from now on (an agent refolds its apps at its start, so the past is no news) and then keeps everything until it
 // is acknowledged, however long the agent is away. An existing one is verified and not changed.
@@ -54,7 +57,7 @@ func DeleteNodeDurable(ctx context.Context, js jetstream.JetStream, s events.Sub
 func ConsumeWakeups(ctx context.Context, connect func() (*nats.Conn, error), s events.Subjects, durable string, log *zap.Logger,
 	fn func(app string, seq uint64) error) error {
 	return work{
-		name: "wakeups", stream: s.EventsStream(), durable: durable, connect: connect, log: log,
+		name: "wakeups", stream: s.EventsStream(), durable: durable, connect: connect, log: log, ahead: wakeupsAhead,
 		count: func(string) {},
 		handle: func(_ context.Context, d *delivery) error {
 			at, err := events.ParseEventSubject(d.Subject())

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill"
@@ -43,6 +44,7 @@ type work struct {
 	connect func() (*nats.Conn, error)
 	log     *zap.Logger
 	count   func(outcome string)
+	ahead   int // how many messages are fetched at once: one that waits here is one that no other replica works on
 	// handle is called by one goroutine at a time. Its error has the message delivered again later, unless it is made by Drop.
 	handle func(ctx context.Context, d *delivery) error
 }
@@ -86,8 +88,7 @@ func (w work) run(ctx context.Context) (err error) {
 		NakDelay:       delay{},
 		Unmarshaler:    unmarshaler{},
 		ConsumeOptions: []jetstream.PullConsumeOpt{
-			jetstream.PullMaxMessages(1), // a message waiting in our buffer is one that no other replica works on
-			jetstream.PullExpiry(15 * time.Second), jetstream.PullHeartbeat(3 * time.Second),
+			jetstream.PullMaxMessages(w.ahead), jetstream.PullExpiry(15 * time.Second), jetstream.PullHeartbeat(3 * time.Second),
 		},
 		ResourceInitializer: func(context.Context, jetstream.JetStream, string) (jetstream.Consumer, func(context.Context, watermill.LoggerAdapter), error) {
 			return c, nil, nil
@@ -205,9 +206,9 @@ type unmarshaler struct{}
 
 // Unmarshal implements the subscriber's Unmarshaler. It never fails. Of a header with several values the first counts.
 func (unmarshaler) Unmarshal(m jetstream.Msg) (*message.Message, error) {
-	id := watermill.NewUUID()
+	id := "?" // for logs
 	if meta, err := m.Metadata(); err == nil {
-		id = fmt.Sprintf("%s-%d", meta.Stream, meta.Sequence.Stream)
+		id = meta.Stream + "-" + strconv.FormatUint(meta.Sequence.Stream, 10)
 	}
 	wm := message.NewMessage(id, m.Data())
 	if v := m.Headers().Get(correlationHeader); v != "" {

@@ -184,22 +184,28 @@ func (d *Driver) Logs(context.Context, string, int, bool, io.Writer) error {
 	return errors.New("it is part of a Go program, and what it says is in that program's own output")
 }
 
-// Remove implements agent.Driver.
+// Remove implements agent.Driver. One that is not known, as after a restart of the program, leaves its data behind all the same: with deleteData
+// they go. While they cannot be deleted the instance stays, so that it is tried again.
 func (d *Driver) Remove(id string, deleteData bool) error {
+	if id == "" || id != filepath.Base(id) || strings.HasPrefix(id, ".") {
+		return fmt.Errorf("remove instance %q: not a valid id", id)
+	}
 	d.mu.Lock()
 	x := d.instances[id]
-	if x == nil {
-		d.mu.Unlock()
-		return nil
+	if x != nil && x.status.State != agent.StateStopped && x.status.State != agent.StateFailed {
+		defer d.mu.Unlock()
+		return fmt.Errorf("remove %s: it is %s", id, x.status.State)
 	}
-	if s := x.status.State; s != agent.StateStopped && s != agent.StateFailed {
-		d.mu.Unlock()
-		return fmt.Errorf("remove %s: it is %s", id, s)
-	}
-	delete(d.instances, id)
 	d.mu.Unlock()
 	if deleteData {
-		return os.RemoveAll(d.DataDir(id))
+		if err := os.RemoveAll(d.DataDir(id)); err != nil {
+			return fmt.Errorf("remove %s: %w", id, err)
+		}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.instances[id] == x {
+		delete(d.instances, id)
 	}
 	return nil
 }

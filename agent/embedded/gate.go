@@ -21,6 +21,7 @@ type gate struct {
 	mu      sync.Mutex
 	closed  error // why; nil while open
 	writing int
+	held    []func()      // to be called when it is shut
 	idle    chan struct{} // closed when the last write under way has ended; nil while nobody waits
 }
 
@@ -91,13 +92,32 @@ func (g *gate) leave() {
 	}
 }
 
-// shut refuses every further write. Those under way go on; see settle.
+// hold is enter for what stays open until the gate is shut: closing is called then, and leaves when it returns.
+func (g *gate) hold(closing func()) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if err := g.judge(); err != nil {
+		return err
+	}
+	g.writing++
+	g.held = append(g.held, func() {
+		defer g.leave()
+		closing()
+	})
+	return nil
+}
+
+// shut refuses every further write. Those under way go on, and what is held is being closed; see settle.
 func (g *gate) shut(why error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.closed == nil {
 		g.closed = why
 	}
+	for _, closing := range g.held {
+		go closing()
+	}
+	g.held = nil
 }
 
 // settle returns when no write is under way in a gate that was shut.
@@ -116,6 +136,6 @@ func (g *gate) settle(ctx context.Context) error {
 	case <-idle:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("%s: %d writes are still under way: %w", g.instance, writing, context.Cause(ctx))
+		return fmt.Errorf("%s: %d writes or open databases are left: %w", g.instance, writing, context.Cause(ctx))
 	}
 }

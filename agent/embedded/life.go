@@ -7,6 +7,8 @@ import (
 	"os"
 	"time"
 
+	"go.uber.org/zap"
+
 	"github.com/go-cluster/go-cluster/agent"
 	"github.com/go-cluster/go-cluster/api"
 )
@@ -38,7 +40,7 @@ func (d *Driver) Prepare(ctx context.Context, in agent.Instance) (agent.Status, 
 		return d.now(x), errKilled
 	}
 	if err := d.call(ctx, term, "OnStandby", x.code.OnStandby); err != nil {
-		return d.fail(x, err), err
+		return d.fall(x, err), err
 	}
 	return d.become(x, term, func(st *agent.Status) { st.State, st.Role = agent.StateReady, standby })
 }
@@ -76,10 +78,14 @@ func (d *Driver) Start(ctx context.Context, in agent.Instance) (agent.Status, er
 	})
 	if g != nil {
 		if err := d.call(ctx, term, "OnActive", x.code.OnActive); err != nil {
-			return d.fail(x, err), err
+			return d.fall(x, err), err
 		}
 	}
-	return d.become(x, term, func(st *agent.Status) { st.State, st.Healthy, st.Detail = agent.StateRunning, true, "" })
+	st, err = d.become(x, term, func(st *agent.Status) { st.State, st.Healthy, st.Detail = agent.StateRunning, true, "" })
+	if err == nil {
+		d.log.Info("instance started", zap.String("instance", in.ID), zap.String("role", in.Role), zap.Uint64("epoch", in.Epoch))
+	}
+	return st, err
 }
 
 // begin calls OnStart, once whatever was there before has ended.
@@ -89,15 +95,8 @@ func (d *Driver) begin(ctx context.Context, x *instance, in agent.Instance) erro
 			return err
 		}
 	}
-	d.mu.Lock()
-	ended := x.ended
-	d.mu.Unlock()
-	if ended != nil { // it was killed: its last function may still run
-		select {
-		case <-ended:
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
+	if err := d.over(ctx, x); err != nil {
+		return err
 	}
 	d.mu.Lock()
 	last := x.last
@@ -123,6 +122,22 @@ func (d *Driver) begin(ctx context.Context, x *instance, in agent.Instance) erro
 		return err
 	}
 	return nil
+}
+
+// over waits for the last function of an instance that was killed or fell.
+func (d *Driver) over(ctx context.Context, x *instance) error {
+	d.mu.Lock()
+	ended := x.ended
+	d.mu.Unlock()
+	if ended == nil {
+		return nil
+	}
+	select {
+	case <-ended:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // turn ends the instance's role and begins another; its context lasts as long as the role does. It returns false for an instance
@@ -163,15 +178,50 @@ func (d *Driver) last(x *instance, g *gate) context.Context {
 	return carry(context.WithoutCancel(x.life), d.place(x, x.status.Role, epoch), g)
 }
 
-// fail notes that an instance does not run because one of its functions failed, and ends it.
+// fail notes that an instance does not run because its first function failed, and ends it.
 func (d *Driver) fail(x *instance, why error) agent.Status {
 	return d.set(x, func() {
 		if x.life == nil {
 			return // killed meanwhile
 		}
 		d.end(x, why)
-		x.status.State, x.status.Healthy, x.status.Detail = agent.StateFailed, false, why.Error()
+		x.failed(why)
 	})
+}
+
+// fall is fail for an instance that had started: OnStop is called, and Stop and whatever begins next wait for it.
+func (d *Driver) fall(x *instance, why error) agent.Status {
+	var last context.Context
+	ended := make(chan struct{})
+	st := d.set(x, func() {
+		if x.life == nil {
+			return // killed meanwhile
+		}
+		last = d.last(x, nil)
+		d.end(x, why)
+		x.ended = ended
+		x.failed(why)
+	})
+	d.callLast(x, last, ended)
+	return st
+}
+
+// callLast has OnStop called behind the back of whoever ended the instance; last is nil where that was somebody else.
+func (d *Driver) callLast(x *instance, last context.Context, ended chan struct{}) {
+	if last == nil {
+		return
+	}
+	go func() {
+		defer close(ended)
+		limit, cancel := context.WithTimeout(last, d.limit)
+		defer cancel()
+		_ = d.call(limit, limit, "OnStop", x.code.OnStop)
+	}()
+}
+
+// failed notes why an instance does not run. d.mu is held.
+func (x *instance) failed(why error) {
+	x.status.State, x.status.Healthy, x.status.Detail = agent.StateFailed, false, why.Error()
 }
 
 // end ends the contexts of an instance. d.mu is held.
@@ -207,6 +257,7 @@ func (d *Driver) Demote(ctx context.Context, id string) (agent.Status, error) {
 	if err := d.settle(ctx, g); err != nil {
 		return d.now(x), fmt.Errorf("step down: %w", err)
 	}
+	d.log.Info("instance stepped down", zap.String("instance", id), zap.Uint64("epoch", g.epoch))
 	return d.set(x, func() {
 		if x.term == term {
 			x.gate = nil
@@ -270,7 +321,7 @@ func (d *Driver) Stop(ctx context.Context, id string) (agent.Status, error) {
 		}
 	})
 	if last == nil {
-		return d.now(x), d.drained(ctx, id)
+		return d.now(x), errors.Join(d.over(ctx, x), d.drained(ctx, id))
 	}
 	limit, cancel := context.WithTimeout(last, d.limit)
 	defer cancel()
@@ -311,14 +362,7 @@ func (d *Driver) Kill(id string) error {
 		x.ended = ended
 		x.status.State, x.status.Healthy = agent.StateStopped, false
 	})
-	if last != nil {
-		go func() {
-			defer close(ended)
-			limit, cancel := context.WithTimeout(last, d.limit)
-			defer cancel()
-			_ = d.call(limit, limit, "OnStop", x.code.OnStop)
-		}()
-	}
+	d.callLast(x, last, ended)
 	d.mu.Lock()
 	g := x.last
 	d.mu.Unlock()

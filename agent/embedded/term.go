@@ -56,6 +56,33 @@ func (d *Driver) Write(ctx context.Context, app string, f func(context.Context) 
 	return f(ctx)
 }
 
+// Hold is for what may be open as long as the gate is, with the context of an OnActive or one made of it: once the gate is shut, closing
+// is called, and the step-down, stop or kill that shut it waits until closing returns. It is refused when the gate is shut.
+func Hold(ctx context.Context, closing func()) error {
+	g, err := gateOf(ctx)
+	if err != nil {
+		return err
+	}
+	return g.hold(closing)
+}
+
+// Check is Fence for the time of being active that the context of an OnActive is of.
+func Check(ctx context.Context) error {
+	g, err := gateOf(ctx)
+	if err != nil {
+		return err
+	}
+	return g.check()
+}
+
+func gateOf(ctx context.Context) (*gate, error) {
+	c, ok := ctx.Value(placeKey{}).(carried)
+	if !ok || c.gate == nil {
+		return nil, fmt.Errorf("%w: not the context of an OnActive", ErrFenced)
+	}
+	return c.gate, nil
+}
+
 func (d *Driver) gate(ctx context.Context, app string) (*gate, error) {
 	if c, ok := ctx.Value(placeKey{}).(carried); ok && c.place.App == app && c.gate != nil {
 		return c.gate, nil

@@ -23,6 +23,11 @@ type client struct {
 
 	mu      sync.Mutex
 	written time.Time // when the last file was stored
+	bytes   uint64    // that were stored
+
+	shipped pages  // what was shipped step by step, as a database; for the caller of Litestream alone
+	at      uint64 // the step that it is at; 0 where it is not known, as the first ones were shipped by another process
+	whole   bool   // the next step has all pages, whatever was shipped before
 }
 
 var _ lite.ReplicaClient = (*client)(nil)
@@ -95,8 +100,41 @@ func (c *client) WriteLTXFile(ctx context.Context, level int, first, last ltx.TX
 	c.files.add(f)
 	c.mu.Lock()
 	c.written = f.stored
+	c.bytes += uint64(f.size)
 	c.mu.Unlock()
+	c.sum(f.span, r)
 	return info(f.span, f.size, f.stored), nil
+}
+
+// stored returns how many bytes were.
+func (c *client) stored() uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.bytes
+}
+
+// sum takes over what a step has shipped.
+func (c *client) sum(s span, content io.Reader) {
+	if s.level != 0 || s.first != 1 && !c.whole && (c.at == 0 || s.first > c.at+1) || s.last < c.at {
+		return
+	}
+	if c.whole {
+		c.shipped = pages{}
+	}
+	again, ok := content.(io.ReadSeeker)
+	if !ok {
+		c.at = 0
+		return
+	}
+	n := 0
+	_, err := again.Seek(0, io.SeekStart)
+	if err == nil {
+		_, err = c.shipped.take(again, func(uint32, []byte) error { n++; return nil })
+	}
+	if c.at = s.last; err != nil || c.whole && n < len(c.shipped.sums) {
+		c.at = 0 // what the database sums up to has to be read
+	}
+	c.whole = false
 }
 
 // DeleteLTXFiles implements litestream.ReplicaClient.

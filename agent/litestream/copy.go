@@ -10,19 +10,16 @@ import (
 	"io"
 	"os"
 
-	"github.com/nats-io/nats.go/jetstream"
 	"github.com/superfly/ltx"
 	"golang.org/x/sys/unix"
 )
-
-// errGone says that an object is not there any more, or not whole.
-var errGone = errors.New("it is not in the store any more")
 
 // copyTo is a database that files are applied to, page by page as they are: one that has everything is the file it was made from.
 type copyTo struct {
 	path  string
 	spool string // directory for files that do not fit into memory
 	f     *os.File
+	pages pages // of what was written
 }
 
 // open opens the database; a new one is made empty.
@@ -66,46 +63,57 @@ func (c *copyTo) apply(ctx context.Context, s *store, f file, at uint64) error {
 	if err := c.open(at == 0); err != nil {
 		return err
 	}
+	if at > 0 {
+		if err := c.know(); err != nil {
+			return err
+		}
+	}
 	content, err := c.fetch(ctx, s, f, at > 0)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = content.Close() }()
-	dec := ltx.NewDecoder(content)
-	dec.SetRetainPageIndex(false)
-	if err := dec.DecodeHeader(); err != nil {
+	head, err := c.pages.take(content, func(no uint32, page []byte) error {
+		if _, err := c.f.WriteAt(page, int64(no-1)*int64(len(page))); err != nil {
+			return fmt.Errorf("page %d: %w", no, err) // which names the file
+		}
+		return nil
+	})
+	if err != nil {
 		return fmt.Errorf("%s: %w", f.name, err)
 	}
-	head := dec.Header()
 	if uint64(head.MinTXID) != f.first || uint64(head.MaxTXID) != f.last {
 		return fmt.Errorf("%s: it says of itself that it is %s-%s", f.name, head.MinTXID, head.MaxTXID)
 	}
-	page := make([]byte, head.PageSize)
-	for {
-		var at ltx.PageHeader
-		err := dec.DecodePage(&at, page)
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return fmt.Errorf("%s: %w", f.name, err)
-		}
-		if _, err := c.f.WriteAt(page, int64(at.Pgno-1)*int64(head.PageSize)); err != nil {
-			return fmt.Errorf("%s: page %d: %w", c.path, at.Pgno, err)
-		}
-	}
-	if err := dec.Close(); err != nil {
-		return fmt.Errorf("%s: %w", f.name, err)
-	}
 	return c.f.Truncate(int64(head.Commit) * int64(head.PageSize))
+}
+
+// know reads what the pages of a copy are that another process has made.
+func (c *copyTo) know() error {
+	if c.pages.size > 0 {
+		return nil
+	}
+	p, err := read(c.path)
+	if err == nil {
+		c.pages = *p
+	}
+	return err
+}
+
+// verify says whether the copy on the disk is what was written.
+func (c *copyTo) verify() error {
+	switch got, err := read(c.path); {
+	case err != nil:
+		return err
+	case got.String() != c.pages.String():
+		return fmt.Errorf("%s: what is on the disk sums up to %s, and what was written to %s", c.path, got, &c.pages)
+	}
+	return nil
 }
 
 // fetch returns the content of a file, wholly here and verified where it goes over what there is.
 func (c *copyTo) fetch(ctx context.Context, s *store, f file, verified bool) (io.ReadCloser, error) {
 	content, err := s.get(ctx, f)
-	if errors.Is(err, jetstream.ErrMsgNotFound) || errors.Is(err, jetstream.ErrObjectNotFound) {
-		return nil, fmt.Errorf("%w: %w", errGone, err)
-	}
 	if err != nil || !verified {
 		return content, err
 	}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"sync"
 	"time"
@@ -34,13 +35,15 @@ type following struct {
 
 	ctx  context.Context
 	stop context.CancelFunc
-	done sync.WaitGroup
-	wake chan struct{} // something may be new
-	turn chan struct{} // whoever uses the copy has it
+	done sync.WaitGroup // whoever uses the copy
+	wake chan struct{}  // something may be new
+	turn chan struct{}  // whoever uses the copy has it
 	copy copyTo
 	at   uint64 // the copy has everything up to here
 	save time.Time
 	over bool
+
+	doubt bool // of run alone: something was not there that the watch has told of, and may be there by another object
 
 	mu     sync.Mutex
 	store  *store
@@ -55,6 +58,13 @@ func (r *Replication) Follow(ctx context.Context, d agent.Data, epoch uint64) (a
 	h, err := r.history(ctx, epoch)
 	if err != nil {
 		return nil, err
+	}
+	if m, err := readMark(d); err != nil {
+		return nil, err
+	} else if m.Led && !m.Ended { // what was written last may be nowhere else
+		if err := r.aside(ctx, d); err != nil {
+			return nil, err
+		}
 	}
 	return r.follow(ctx, d, h)
 }
@@ -83,7 +93,7 @@ func (r *Replication) follow(ctx context.Context, d agent.Data, h history) (*fol
 	f.r.head.close(d.Path)
 	f.state.Position = events.Position{Epoch: h.epoch, Seq: f.at}
 	f.ctx, f.stop = context.WithCancel(ctx)
-	f.done.Go(f.watch)
+	go f.watch()
 	f.done.Go(f.run)
 	return f, nil
 }
@@ -103,11 +113,11 @@ func (f *following) watched() error {
 	if err != nil {
 		return err
 	}
-	w, err := s.obs.Watch(f.ctx)
+	updates, stop, err := s.watch(f.ctx)
 	if err != nil {
-		return fmt.Errorf("watch object store %s: %w", s.bucket, err)
+		return err
 	}
-	defer func() { _ = w.Stop() }()
+	defer stop()
 	check := time.NewTicker(watchCheck)
 	defer check.Stop()
 	var told bool
@@ -116,7 +126,7 @@ func (f *following) watched() error {
 		select {
 		case <-f.ctx.Done():
 			return nil
-		case info, ok := <-w.Updates():
+		case info, ok := <-updates:
 			if !ok {
 				return fmt.Errorf("watch of object store %s ended", s.bucket)
 			}
@@ -135,12 +145,20 @@ func (f *following) watched() error {
 				return err
 			}
 			if !told && st.State.LastSeq != last && last != 0 {
-				f.relist(f.ctx)
-				return fmt.Errorf("object store %s went on to %d, and its watch said nothing", s.bucket, st.State.LastSeq)
+				known, at := f.known(), f.Status().Position.Seq
+				if f.relist(f.ctx); f.known() > max(known, at) { // else it was a part of something that is not all there yet
+					return fmt.Errorf("object store %s went on to %d, and its watch said nothing", s.bucket, st.State.LastSeq)
+				}
 			}
 			told, last = false, st.State.LastSeq
 		}
 	}
+}
+
+// known returns up to where there is anything.
+func (f *following) known() uint64 {
+	newest, _ := f.files.newest()
+	return newest.last
 }
 
 // open returns the store, bound once.
@@ -162,20 +180,19 @@ func (f *following) open(ctx context.Context) (*store, error) {
 }
 
 // relist asks the store itself what there is.
-func (f *following) relist(ctx context.Context) bool {
+func (f *following) relist(ctx context.Context) {
 	s, err := f.open(ctx)
 	if err == nil {
 		var files []file
 		if files, err = s.list(ctx, f.history); err == nil {
 			f.files.replace(files)
 			poke(f.wake)
-			return true
+			return
 		}
 	}
 	if ctx.Err() == nil {
 		f.failed(err)
 	}
-	return false
 }
 
 // run applies what there is.
@@ -188,6 +205,10 @@ func (f *following) run() {
 			return
 		case <-f.wake:
 		case <-tick.C:
+			if f.doubt {
+				f.doubt = false
+				f.relist(f.ctx)
+			}
 		}
 		f.turn <- struct{}{}
 		if !f.over {
@@ -205,6 +226,14 @@ func (f *following) advance(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if f.at > 0 {
+		switch err := f.copy.know(); {
+		case errors.Is(err, errTorn), errors.Is(err, fs.ErrNotExist):
+			f.anew(ctx, err)
+		case err != nil:
+			return err
+		}
+	}
 	for ctx.Err() == nil {
 		next, ok := f.files.next(f.at)
 		if !ok {
@@ -215,13 +244,14 @@ func (f *following) advance(ctx context.Context) error {
 		if err := f.copy.apply(ctx, s, next, f.at); err != nil {
 			if errors.Is(err, errGone) {
 				f.files.drop(next.span)
+				f.doubt = true
 				continue
 			}
 			return err
 		}
 		f.at = next.last
 		f.files.forget(f.at)
-		f.reached(whole)
+		f.reached(next.size, whole)
 		if time.Since(f.save) > saveEvery {
 			if err := f.keep(); err != nil {
 				return err
@@ -255,10 +285,11 @@ func (f *following) lagging(is bool) {
 	}
 }
 
-func (f *following) reached(whole bool) {
+func (f *following) reached(size int64, whole bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.state.Position.Seq = f.at
+	f.state.Bytes += uint64(size)
 	if whole {
 		f.state.Resyncs++
 		f.log.Warn("copy begun anew: the steps from where it was are not in the store any more", zap.Uint64("at", f.at))
@@ -281,8 +312,51 @@ func (f *following) failed(err error) {
 	}
 }
 
-// CatchUp implements agent.Following.
+// CatchUp implements agent.Following. It reads the whole copy and compares it with what was written to it, so that nobody need do so
+// in the pause of a move.
 func (f *following) CatchUp(ctx context.Context, p events.Position) (events.Position, error) {
+	if at, err := f.reach(ctx, p); err != nil {
+		return at, err
+	}
+	if err := f.verify(ctx); err != nil {
+		return f.Status().Position, err
+	}
+	return f.reach(ctx, p)
+}
+
+// verify compares the copy on the disk with what was written, and makes it durable. One that is another begins anew.
+func (f *following) verify(ctx context.Context) error {
+	select {
+	case f.turn <- struct{}{}:
+		defer func() { <-f.turn }()
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	if f.over || f.at == 0 {
+		return nil
+	}
+	err := f.copy.know()
+	if err == nil {
+		err = f.copy.verify()
+	}
+	if err == nil {
+		return f.keep()
+	}
+	f.anew(ctx, err)
+	return nil
+}
+
+// anew begins a copy anew that is damaged. The turn is taken.
+func (f *following) anew(ctx context.Context, why error) {
+	f.log.Error("copy begun anew: it is damaged", zap.Error(why))
+	f.mu.Lock()
+	f.at, f.state.Position.Seq, f.state.Resyncs = 0, 0, f.state.Resyncs+1
+	f.mu.Unlock()
+	f.relist(ctx)
+}
+
+// reach returns once everything up to p is in the copy.
+func (f *following) reach(ctx context.Context, p events.Position) (events.Position, error) {
 	if p.Epoch != f.history.epoch {
 		return f.Status().Position, fmt.Errorf("copy of %s follows epoch %d, and %s is none of it", f.d.Instance, f.history.epoch, p)
 	}
@@ -312,9 +386,9 @@ func (f *following) CatchUp(ctx context.Context, p events.Position) (events.Posi
 	}
 }
 
-// Apply implements agent.Following.
+// Apply implements agent.Following. What the copy sums up to is known from what was written to it.
 func (f *following) Apply(ctx context.Context, p events.Position, sum string) error {
-	if _, err := f.CatchUp(ctx, p); err != nil {
+	if _, err := f.reach(ctx, p); err != nil {
 		return err
 	}
 	at, got, err := f.finish(ctx)
@@ -329,7 +403,8 @@ func (f *following) Apply(ctx context.Context, p events.Position, sum string) er
 	return nil
 }
 
-// finish ends the following and leaves a database that can be opened.
+// finish ends the following and leaves a database that can be opened. It is on the disk; that it is there, up to which position, is written
+// down by whoever promotes it.
 func (f *following) finish(context.Context) (at events.Position, sum string, err error) {
 	f.stop()
 	f.done.Wait()
@@ -337,19 +412,13 @@ func (f *following) finish(context.Context) (at events.Position, sum string, err
 	defer func() { <-f.turn }()
 	f.over = true
 	at = events.Position{Epoch: f.history.epoch, Seq: f.at}
-	if err := f.keep(); err != nil {
-		return at, "", err
-	}
-	if err := f.copy.close(); err != nil {
-		return at, "", err
-	}
 	if f.at == 0 {
-		return at, emptySum, erase(f.d.Path)
+		return at, emptySum, errors.Join(f.copy.close(), erase(f.d.Path))
 	}
-	if sum, err = checksum(f.d.Path); err != nil {
+	if err := errors.Join(f.copy.know(), f.copy.close()); err != nil {
 		return at, "", err
 	}
-	return at, sum, entrust(f.d.Path)
+	return at, f.copy.pages.String(), entrust(f.d.Path)
 }
 
 // Status implements agent.Following.

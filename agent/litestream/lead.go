@@ -14,12 +14,24 @@ import (
 
 	lite "github.com/benbjohnson/litestream"
 	"go.uber.org/zap"
+	"modernc.org/sqlite"
+	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/go-cluster/go-cluster/agent"
 	"github.com/go-cluster/go-cluster/events"
 )
 
-var errEnded = errors.New("the shipping has ended")
+// tidyTime is how long it may take to put in order what an epoch has left on the disk.
+const tidyTime = 5 * time.Minute
+
+// checkFirst is up to which size a database, with its log, is held against what was shipped before anybody is told that it was: that takes
+// some milliseconds, and where they differ all of it is shipped anew. A larger one is read afterwards; see tidy.
+const checkFirst = 8 << 20
+
+var (
+	errEnded   = errors.New("the shipping has ended")
+	errDiffers = errors.New("what was shipped is something else")
+)
 
 // leading ships one database. Litestream does the work; when is decided here: its own loop would hold a store open at each end and
 // could not say to which position it came.
@@ -35,13 +47,14 @@ type leading struct {
 	turn chan struct{} // whoever uses what is below has it
 
 	db        *lite.DB
-	client    *client
+	client    *client  // replaced where the database is opened; l.mu too
 	seen      walState // of the log before the last sync that succeeded
 	force     time.Time
 	compacted time.Time
 	snapshot  int64 // size of the newest file that has everything
 	since     int64 // bytes of joined files since then
 	ended     bool
+	tidied    chan struct{} // closed when what is left is in order; nil where nobody is at that
 
 	mu    sync.Mutex
 	state agent.Replicated
@@ -58,23 +71,14 @@ type walState struct {
 func (r *Replication) Lead(ctx context.Context, d agent.Data, epoch uint64) (agent.Leading, error) {
 	h, err := r.history(ctx, epoch)
 	if err != nil {
-		return nil, err
-	}
-	if err := os.MkdirAll(d.Dir, 0o700); err != nil {
-		return nil, err
-	}
-	m, err := readMark(d)
-	if err != nil {
-		return nil, err
-	}
-	if !m.Led || !m.of(h) {
-		// What an earlier epoch left of Litestream's would be shipped as if it were of this one.
-		if err := os.RemoveAll(metaPath(d)); err != nil {
+		m, unknown := readMark(d)
+		if unknown != nil || !m.Led || m.Epoch != epoch {
 			return nil, err
 		}
-		if err := writeMark(d, mark{Incarnation: h.incarnation, Epoch: epoch, Led: true}); err != nil {
-			return nil, err
-		}
+		h = history{m.Incarnation, epoch} // it goes on once there is a store again
+	}
+	if err := r.promote(d, h); err != nil {
+		return nil, err
 	}
 	l := &leading{r: r, d: d, history: h, done: make(chan struct{}), turn: make(chan struct{}, 1),
 		log: r.log.With(zap.String("instance", d.Instance), zap.Uint64("epoch", epoch))}
@@ -84,9 +88,33 @@ func (r *Replication) Lead(ctx context.Context, d agent.Data, epoch uint64) (age
 	return l, nil
 }
 
+// Promote implements agent.Replication.
+func (r *Replication) Promote(ctx context.Context, d agent.Data, epoch uint64) error {
+	h, err := r.history(ctx, epoch)
+	if err != nil {
+		return err
+	}
+	return r.promote(d, h)
+}
+
+func (r *Replication) promote(d agent.Data, h history) error {
+	if err := os.MkdirAll(d.Dir, 0o700); err != nil {
+		return err
+	}
+	m, err := readMark(d)
+	if err != nil || m.Led && m.of(h) {
+		return err
+	}
+	// What an earlier epoch left of Litestream's would be shipped as if it were of this one.
+	if err := os.RemoveAll(metaPath(d)); err != nil {
+		return err
+	}
+	return writeMark(d, mark{Incarnation: h.incarnation, Epoch: h.epoch, Led: true})
+}
+
 func (l *leading) run() {
 	defer close(l.done)
-	wait := time.Duration(0)
+	wait := l.r.o.Peace
 	for {
 		select {
 		case <-l.ctx.Done():
@@ -210,7 +238,9 @@ func (l *leading) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	l.mu.Lock()
 	l.client = &client{store: s, history: l.history, files: newIndex(files)}
+	l.mu.Unlock()
 	l.snapshot, l.since = 0, 0
 	for _, f := range files {
 		switch {
@@ -236,7 +266,15 @@ func (l *leading) open(ctx context.Context) error {
 // ship ships everything that was written before the call.
 func (l *leading) ship(ctx context.Context) error {
 	before := l.look()
+	if l.db.SQLDB() == nil {
+		p, err := pinned(ctx, l.d.Path)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = p.release() }()
+	}
 	if err := l.db.SyncAndWait(ctx); err != nil {
+		l.unstick()
 		return err
 	}
 	at, err := l.db.Pos()
@@ -252,6 +290,16 @@ func (l *leading) ship(ctx context.Context) error {
 	l.seen = before
 	l.reached(uint64(at.TXID))
 	return nil
+}
+
+// unstick lets go of a database that Litestream has half opened: interrupted before it had prepared it, it takes it for prepared from
+// then on, and fails for ever. The next try opens it anew. There is nothing to lose: nothing was read of it yet.
+func (l *leading) unstick() {
+	if l.db.SQLDB() != nil && l.db.PageSize() == 0 {
+		gone, cancel := context.WithCancel(context.Background())
+		cancel()
+		_ = l.release(gone) // it says again what is in the way
+	}
 }
 
 func (l *leading) reached(seq uint64) {
@@ -276,8 +324,12 @@ func (l *leading) compact(ctx context.Context) error {
 	if l.since += joined.Size; l.since < max(l.snapshot, 1<<20) {
 		return nil
 	}
-	whole, err := l.db.Snapshot(ctx)
+	p, err := pinned(ctx, l.d.Path)
 	if err != nil {
+		return err
+	}
+	whole, err := l.db.Snapshot(ctx)
+	if err = errors.Join(err, p.release()); err != nil {
 		return err
 	}
 	l.snapshot, l.since = whole.Size, 0
@@ -297,7 +349,14 @@ func (l *leading) Sync(ctx context.Context) (at events.Position, err error) {
 		if err := l.open(ctx); err != nil {
 			return err
 		}
-		return l.ship(ctx)
+		for {
+			if err := l.ship(ctx); !busy(err) || ctx.Err() != nil {
+				return err
+			}
+			if err := l.open(ctx); err != nil { // it may have to be opened anew
+				return err
+			}
+		}
 	})
 	if err != nil && !errors.Is(err, errAbsent) {
 		return events.Position{}, err
@@ -305,13 +364,36 @@ func (l *leading) Sync(ctx context.Context) (at events.Position, err error) {
 	return l.Status().Position, nil
 }
 
-// Flush implements agent.Leading. After an error it can be called again.
+// busy says whether Litestream waited in vain for the lock that writes take: an app that writes all the time hands it on to whoever asks
+// first. It has waited for a second by then.
+func busy(err error) bool {
+	var e *sqlite.Error
+	return errors.As(err, &e) && e.Code() == sqlite3.SQLITE_BUSY
+}
+
+// Flush implements agent.Leading. After an error it can be called again. Where it is known what was shipped, what is left on the disk is
+// put in order and compared with it afterwards: Close waits for that.
 func (l *leading) Flush(ctx context.Context) (at events.Position, sum string, err error) {
 	l.stop()
 	<-l.done
 	err = l.locked(ctx, func(ctx context.Context) error {
 		if !l.finished() {
-			if err := l.finish(ctx); err != nil {
+			sum, err = l.last(ctx)
+			if err == nil && sum != "" && !l.agrees(sum) {
+				sum, err = l.anew(ctx, sum)
+			}
+			switch at = l.Status().Position; {
+			case errors.Is(err, errAbsent):
+				err = l.nothing(ctx)
+			case err == nil && l.db == nil: // it was looked at closely, is in order, and was written down
+			case err == nil && sum == "":
+				err = l.finish(ctx, "")
+			case err == nil:
+				l.ended = true
+				l.tidy(ctx, at, sum)
+				return nil
+			}
+			if err != nil {
 				return err
 			}
 		}
@@ -323,25 +405,89 @@ func (l *leading) Flush(ctx context.Context) (at events.Position, sum string, er
 	return at, sum, err
 }
 
-// finish ships the rest, closes the database and writes down what it is.
-func (l *leading) finish(ctx context.Context) error {
-	m := mark{Incarnation: l.history.incarnation, Epoch: l.history.epoch, Led: true, Ended: true, Checksum: emptySum}
-	err := l.open(ctx)
-	if err == nil {
-		// A checkpoint writes into the log what is not shipped with it.
-		l.db.MinCheckpointPageN, l.db.TruncatePageN, l.db.CheckpointInterval = math.MaxInt32, math.MaxInt32, 0
-		err = l.ship(ctx)
+// last ships the rest, and returns what everything that was shipped sums up to, "" where that has to be read.
+func (l *leading) last(ctx context.Context) (sum string, err error) {
+	if err := l.open(ctx); err != nil {
+		return "", err
 	}
-	if errors.Is(err, errAbsent) {
-		err = l.release(ctx)
-		if err == nil {
-			err = writeMark(l.d, m)
+	// A checkpoint writes into the log what is not shipped with it.
+	l.db.MinCheckpointPageN, l.db.TruncatePageN, l.db.CheckpointInterval = math.MaxInt32, math.MaxInt32, 0
+	if err := l.ship(ctx); err != nil {
+		return "", err
+	}
+	if l.client.at == l.Status().Position.Seq {
+		sum = l.client.shipped.String()
+	}
+	return sum, nil
+}
+
+// agrees says whether the database sums up to what was shipped, as far as that is quickly seen. The app has ended, and everything was shipped.
+func (l *leading) agrees(sum string) bool {
+	var size int64
+	for _, tail := range []string{"", "-wal"} {
+		if st, err := os.Stat(l.d.Path + tail); err == nil {
+			size += st.Size()
 		}
+	}
+	if size > checkFirst {
+		return true
+	}
+	p, err := readLogged(l.d.Path)
+	return err == nil && p.String() == sum
+}
+
+// anew ships a database again that is not what was shipped of it: with its log put away, Litestream ships all pages. It returns what it sums
+// up to, "" where finish has seen that nothing is wrong with it.
+func (l *leading) anew(ctx context.Context, sum string) (string, error) {
+	err := l.finish(ctx, sum)
+	if !errors.Is(err, errDiffers) {
+		return "", err
+	}
+	l.log.Error("what was shipped is not what is here: all of it is shipped anew", zap.Error(err))
+	l.mu.Lock()
+	l.state.Resyncs++
+	l.mu.Unlock()
+	if err := l.open(ctx); err != nil {
+		return "", err
+	}
+	l.client.whole = true
+	if sum, err = l.last(ctx); err == nil && (sum == "" || !l.agrees(sum)) {
+		err = fmt.Errorf("%s, shipped anew: %w", l.d.Path, errDiffers)
+	}
+	return sum, err
+}
+
+// tidy has finish done behind the back of whoever has what the flush said already. The turn is taken, and is taken until it is done.
+func (l *leading) tidy(ctx context.Context, at events.Position, sum string) {
+	held := make(chan struct{})
+	l.tidied = held
+	go func() {
+		defer close(held)
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tidyTime)
+		defer cancel()
+		if err := l.finish(ctx, sum); err != nil {
+			l.note(err.Error())
+			l.log.Error("the data were shipped, and what is left of them here is not in order", zap.Stringer("position", at), zap.Error(err))
+		}
+	}()
+}
+
+func (l *leading) end() mark {
+	return mark{Incarnation: l.history.incarnation, Epoch: l.history.epoch, Led: true, Ended: true, Checksum: emptySum}
+}
+
+// nothing writes down that nothing was ever written.
+func (l *leading) nothing(ctx context.Context) error {
+	if err := l.release(ctx); err != nil {
 		return err
 	}
-	if err != nil {
-		return err
-	}
+	return writeMark(l.d, l.end())
+}
+
+// finish closes the database, where everything was shipped, and writes down what it is. want is what it has to sum up to; "" where
+// nobody knows.
+func (l *leading) finish(ctx context.Context, want string) error {
+	m := l.end()
 	db := l.db
 	if err := l.release(ctx); err != nil {
 		return err
@@ -360,6 +506,9 @@ func (l *leading) finish(ctx context.Context) error {
 	m.Seq = uint64(last)
 	if m.Checksum, err = checksum(l.d.Path); err != nil {
 		return err
+	}
+	if want != "" && m.Checksum != want {
+		return fmt.Errorf("%s sums up to %s, and what was shipped of it up to %d to %s: %w", l.d.Path, m.Checksum, last, want, errDiffers)
 	}
 	if m.Size, m.Changed, err = shape(l.d.Path); err != nil {
 		return err
@@ -386,6 +535,9 @@ func (l *leading) Status() agent.Replicated {
 	if !l.dirty.IsZero() {
 		s.Lag = time.Since(l.dirty)
 	}
+	if l.client != nil {
+		s.Bytes = l.client.stored()
+	}
 	return s
 }
 
@@ -396,6 +548,9 @@ func (l *leading) Close() error {
 	l.turn <- struct{}{}
 	defer func() { <-l.turn }()
 	l.ended = true
+	if l.tidied != nil {
+		<-l.tidied
+	}
 	at := l.ctx // has ended: nothing is shipped any more
 	if err := l.release(at); err != nil && !errors.Is(err, context.Canceled) {
 		l.log.Debug("closed with data that are not shipped", zap.Error(err))

@@ -24,6 +24,7 @@ type mark struct {
 	Checksum    string `json:"checksum,omitzero"` // where Ended
 	Size        int64  `json:"size,omitzero"`     // of the database then, and when it was changed last: another one has been written since
 	Changed     int64  `json:"changed,omitzero"`
+	Given       bool   `json:"given,omitzero"` // somebody has put it here to go on with, and nobody has led it yet
 }
 
 func (m mark) of(h history) bool { return m.Incarnation == h.incarnation && m.Epoch == h.epoch }

@@ -16,10 +16,16 @@ import (
 	"github.com/go-cluster/go-cluster/events"
 )
 
+// givenTail is what the name of a database ends with that somebody puts beside an app's own to have it go on with that.
+const givenTail = ".restore"
+
 // Recover implements agent.Replication.
 func (r *Replication) Recover(ctx context.Context, d agent.Data, terms []agent.Term) (agent.Recovered, error) {
 	if err := os.MkdirAll(d.Dir, 0o700); err != nil {
 		return agent.Recovered{}, err
+	}
+	if sum, err := r.given(ctx, d); err != nil || sum != "" {
+		return agent.Recovered{Checksum: sum}, err
 	}
 	complete := true // nobody after the term that is looked at may have written anything
 	for _, t := range terms {
@@ -50,7 +56,87 @@ func (r *Replication) Recover(ctx context.Context, d agent.Data, terms []agent.T
 			complete = false
 		}
 	}
-	return agent.Recovered{Complete: complete}, r.aside(d)
+	if len(terms) > 0 {
+		if got, err := r.older(ctx, d, terms[len(terms)-1].Epoch); err != nil || got.Position.Epoch > 0 {
+			return got, err
+		}
+	}
+	return agent.Recovered{Complete: complete}, r.aside(ctx, d)
+}
+
+// older recovers the newest epoch before one that anything exists of: the log tells of so many epochs only, and under all of those nothing may
+// have been written. What has been written since the one that is found nobody can say.
+func (r *Replication) older(ctx context.Context, d agent.Data, than uint64) (agent.Recovered, error) {
+	h, err := r.history(ctx, than)
+	if err != nil {
+		return agent.Recovered{}, err
+	}
+	s, err := r.openStore(ctx, d.App.Name)
+	if err != nil {
+		return agent.Recovered{}, err
+	}
+	files, err := s.before(ctx, h)
+	if err != nil {
+		return agent.Recovered{}, err
+	}
+	h.epoch = 0
+	if len(files) > 0 {
+		h, _ = historyOf(files[len(files)-1].name)
+	}
+	if m, err := readMark(d); err == nil && m.Led && m.Incarnation == h.incarnation && m.Epoch < than && m.Epoch >= h.epoch {
+		got, err := r.own(ctx, d, history{h.incarnation, m.Epoch})
+		if err == nil && got.Position.Epoch > 0 {
+			return got, nil
+		}
+		r.log.Warn("local copy not used", zap.String("instance", d.Instance), zap.Uint64("epoch", m.Epoch), zap.Error(err))
+	}
+	if h.epoch == 0 {
+		return agent.Recovered{}, nil
+	}
+	got, err := r.shipped(ctx, d, h)
+	if err != nil {
+		return agent.Recovered{}, fmt.Errorf("epoch %d: %w", h.epoch, err)
+	}
+	return got, nil
+}
+
+// given makes the database the one that somebody has put beside it to go on with, whatever else is known, and returns its checksum; "" where nobody
+// has. What was there is set aside. Done again before anybody leads, it says the same.
+func (r *Replication) given(ctx context.Context, d agent.Data) (sum string, err error) {
+	m, err := readMark(d)
+	if err != nil {
+		return "", err
+	}
+	path := d.Path + givenTail
+	switch _, err := os.Lstat(path); {
+	case errors.Is(err, os.ErrNotExist) && m.Given:
+		return checksum(d.Path)
+	case errors.Is(err, os.ErrNotExist):
+		return "", nil
+	case err != nil:
+		return "", err
+	}
+	if err := sound(ctx, path); err != nil {
+		return "", err
+	}
+	if sum, err = checksum(path); err != nil {
+		return "", err
+	}
+	if err := r.aside(ctx, d); err != nil {
+		return "", err
+	}
+	r.head.close(d.Path)
+	if err := erase(d.Path); err != nil { // a copy of what others have
+		return "", err
+	}
+	if err := writeMark(d, mark{Given: true}); err != nil {
+		return "", err
+	}
+	if err := os.Rename(path, d.Path); err != nil {
+		return "", err
+	}
+	r.log.Warn("the app goes on with a database that somebody has put here", zap.String("instance", d.Instance), zap.String("path", path))
+	return sum, errors.Join(entrust(d.Path), syncDir(filepath.Dir(d.Path)))
 }
 
 // own makes a database ready that this node led to the end of what was written under the epoch; the zero Recovered where there is none.
@@ -93,7 +179,7 @@ func (r *Replication) shipped(ctx context.Context, d agent.Data, h history) (age
 	if !ok {
 		return agent.Recovered{}, nil
 	}
-	if err := r.aside(d); err != nil {
+	if err := r.aside(ctx, d); err != nil {
 		return agent.Recovered{}, err
 	}
 	f, err := r.follow(ctx, d, h)
@@ -101,10 +187,13 @@ func (r *Replication) shipped(ctx context.Context, d agent.Data, h history) (age
 		return agent.Recovered{}, err
 	}
 	defer func() { _ = f.Close() }()
-	if _, err := f.CatchUp(ctx, events.Position{Epoch: h.epoch, Seq: newest.last}); err != nil {
+	if _, err := f.reach(ctx, events.Position{Epoch: h.epoch, Seq: newest.last}); err != nil {
 		return agent.Recovered{}, err
 	}
 	at, sum, err := f.finish(ctx)
+	if err == nil {
+		err = writeMark(d, mark{Incarnation: h.incarnation, Epoch: h.epoch, Seq: at.Seq})
+	}
 	if err != nil {
 		return agent.Recovered{}, err
 	}
@@ -112,24 +201,4 @@ func (r *Replication) shipped(ctx context.Context, d agent.Data, h history) (age
 		return agent.Recovered{}, err
 	}
 	return agent.Recovered{Position: at, Checksum: sum, Shipped: newest.stored}, entrust(d.Path)
-}
-
-// aside puts a database out of the way that is not known to be a copy of anything: it may be the last one of somebody's data.
-func (r *Replication) aside(d agent.Data) error {
-	m, err := readMark(d)
-	if err != nil || m.Epoch > 0 && !m.Led {
-		return err
-	}
-	r.head.close(d.Path)
-	if _, err := os.Lstat(d.Path); errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	to := fmt.Sprintf("%s.aside-e%d", d.Path, m.Epoch)
-	for _, tail := range []string{"", "-wal", "-shm"} {
-		if err := os.Rename(d.Path+tail, to+tail); err != nil && !errors.Is(err, os.ErrNotExist) {
-			return err
-		}
-	}
-	r.log.Warn("database set aside: another one is newer", zap.String("instance", d.Instance), zap.String("to", to))
-	return syncDir(filepath.Dir(d.Path))
 }

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 	"golang.org/x/sys/unix"
@@ -28,6 +29,9 @@ type Options struct {
 	Subjects events.Subjects
 	// Interval is how often an active's writes are shipped; 0 is 100 ms. It bounds what a node takes with it that dies.
 	Interval time.Duration
+	// Peace is how long a program that is just starting is left alone with its database before anything is shipped by itself: Litestream
+	// locks it for moments, and whoever is waited for would wait for that. 0 is 250 ms, negative none.
+	Peace    time.Duration
 	Replicas int   // copies of a bucket that is made; 0: as many as there are of the event log
 	MaxBytes int64 // bound of a bucket that is made; 0 is none
 	Log      *zap.Logger
@@ -35,8 +39,9 @@ type Options struct {
 
 const (
 	compactEvery = 10 * time.Second
-	keepFiles    = 2 * time.Minute // how long a copy may be away and find each step where it left off
-	minFree      = 16 << 20        // bytes that a copy needs on disk at the least
+	keepFiles    = 2 * time.Minute  // how long a copy may be away and find each step where it left off
+	unnamedFor   = 10 * time.Minute // content that has no name then gets none any more
+	minFree      = 16 << 20         // bytes that a copy needs on disk at the least
 )
 
 // Replication implements agent.Replication for SQLite.
@@ -47,7 +52,8 @@ type Replication struct {
 
 	mu          sync.Mutex
 	incarnation string
-	replicas    int // of the event log
+	replicas    int             // of the event log
+	spare       map[string]mark // by path: of what Salvage has found to be in what others went on with
 }
 
 var _ agent.Replication = (*Replication)(nil)
@@ -57,10 +63,26 @@ func New(o Options) *Replication {
 	if o.Interval <= 0 {
 		o.Interval = 100 * time.Millisecond
 	}
+	if o.Peace == 0 {
+		o.Peace = 250 * time.Millisecond
+	}
 	if o.Log == nil {
 		o.Log = zap.NewNop()
 	}
-	return &Replication{o: o, log: o.Log, head: &headers{files: map[string]*os.File{}}}
+	return &Replication{o: o, log: o.Log, head: &headers{files: map[string]*os.File{}}, spare: map[string]mark{}}
+}
+
+// Over returns the replication of one node of a cluster over its connection.
+func Over(nc *nats.Conn, cluster string, log *zap.Logger) (*Replication, error) {
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return nil, err
+	}
+	subjects, err := events.NewSubjects(cluster)
+	if err != nil {
+		return nil, err
+	}
+	return New(Options{JS: js, Subjects: subjects, Log: log}), nil
 }
 
 // Kind implements agent.Replication.
@@ -128,9 +150,21 @@ func space(path string) (int64, string, error) {
 	}
 }
 
-// Forget implements agent.Replication.
-func (r *Replication) Forget(ctx context.Context, d agent.Data, keep uint64) error {
-	h, err := r.history(ctx, keep)
+// Local implements agent.Replication.
+func (*Replication) Local(d agent.Data) (uint64, error) {
+	if _, err := os.Lstat(d.Path); err != nil {
+		if errors.Is(err, os.ErrNotExist) {
+			return 0, nil
+		}
+		return 0, err
+	}
+	m, err := readMark(d)
+	return m.Epoch, err
+}
+
+// Prove implements agent.Replication.
+func (r *Replication) Prove(ctx context.Context, d agent.Data, epoch uint64) error {
+	h, err := r.history(ctx, epoch)
 	if err != nil {
 		return err
 	}
@@ -138,25 +172,45 @@ func (r *Replication) Forget(ctx context.Context, d agent.Data, keep uint64) err
 	if err != nil {
 		return err
 	}
+	return r.prove(ctx, s, d, h)
+}
+
+// Forget implements agent.Replication. It may be ended at any moment and called again: what is deleted is of epochs that nobody reads any
+// more, since there is a newer one, which was restored before and is not touched.
+func (r *Replication) Forget(ctx context.Context, d agent.Data, keep uint64) (int, error) {
+	h, err := r.history(ctx, keep)
+	if err != nil {
+		return 0, err
+	}
+	s, err := r.openStore(ctx, d.App.Name)
+	if err != nil {
+		return 0, err
+	}
+	old, err := s.before(ctx, h)
+	if err != nil || len(old) == 0 {
+		return 0, err
+	}
 	if err := r.prove(ctx, s, d, h); err != nil {
-		return fmt.Errorf("data of %s before epoch %d are kept: %w", d.App.Name, keep, err)
+		return 0, fmt.Errorf("data of %s before epoch %d are kept: %w", d.App.Name, keep, err)
 	}
-	infos, err := s.obs.List(ctx)
-	if err != nil && !errors.Is(err, jetstream.ErrNoObjectsFound) {
-		return fmt.Errorf("list object store %s: %w", s.bucket, err)
-	}
-	for _, info := range infos {
-		old, ok := historyOf(info.Name)
-		if !ok || old.incarnation != h.incarnation || old.epoch >= keep {
-			continue
-		}
-		if f, ok := old.parse(info); ok {
-			if err := s.remove(ctx, f); err != nil {
-				return err
-			}
+	for n, f := range old {
+		if err := s.remove(ctx, f); err != nil {
+			return n, err
 		}
 	}
-	return nil
+	// Who leads the epoch that is kept stores one thing after the other, so that what it is at is newer than what it has. The rest of what
+	// somebody was killed in storing is older, or will be under a later epoch.
+	kept, err := s.list(ctx, h)
+	if err != nil {
+		return len(old), err
+	}
+	if newest, ok := newIndex(kept).newest(); ok {
+		if err := s.sweep(ctx, newest.stored.Add(-unnamedFor)); err != nil {
+			return len(old), err
+		}
+	}
+	r.log.Info("old epochs deleted", zap.String("app", d.App.Name), zap.Uint64("before", keep), zap.Int("objects", len(old)))
+	return len(old), nil
 }
 
 // prove restores what the store has of a history, beside the database, and checks it.

@@ -8,14 +8,20 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/superfly/ltx"
 
 	"github.com/go-cluster/go-cluster/events"
 )
+
+// errGone says that an object is not there any more, or not whole.
+var errGone = errors.New("it is not in the store any more")
 
 // store is the bucket of one app. It is safe for concurrent use.
 type store struct {
@@ -34,6 +40,9 @@ func (r *Replication) openStore(ctx context.Context, app string) (*store, error)
 	bucket := Bucket(r.o.Subjects, app)
 	obs, err := r.o.JS.ObjectStore(ctx, bucket)
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
+		if _, err := r.history(ctx, 0); err != nil { // which knows of the replicas
+			return nil, err
+		}
 		r.mu.Lock()
 		replicas := cmp.Or(r.o.Replicas, r.replicas)
 		r.mu.Unlock()
@@ -89,9 +98,9 @@ func (h history) parse(info *jetstream.ObjectInfo) (file, bool) {
 
 // list returns what the bucket has of a history.
 func (s *store) list(ctx context.Context, h history) ([]file, error) {
-	infos, err := s.obs.List(ctx)
-	if err != nil && !errors.Is(err, jetstream.ErrNoObjectsFound) {
-		return nil, fmt.Errorf("list object store %s: %w", s.bucket, err)
+	infos, err := s.all(ctx)
+	if err != nil {
+		return nil, err
 	}
 	var out []file
 	for _, info := range infos {
@@ -102,8 +111,85 @@ func (s *store) list(ctx context.Context, h history) ([]file, error) {
 	return out, nil
 }
 
+// all returns every object that there is. The library's own list takes one that was cut off for the whole.
+func (s *store) all(ctx context.Context) (out []*jetstream.ObjectInfo, err error) {
+	updates, stop, err := s.watch(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer stop()
+	quiet := time.NewTimer(quietTime)
+	defer quiet.Stop()
+	for {
+		select {
+		case info, ok := <-updates:
+			quiet.Reset(quietTime)
+			switch {
+			case !ok:
+				return nil, fmt.Errorf("list object store %s: it was cut off after %d", s.bucket, len(out))
+			case info == nil:
+				return out, nil
+			case !info.Deleted:
+				out = append(out, info)
+			}
+		case <-quiet.C:
+			return nil, fmt.Errorf("list object store %s: nothing came after %d", s.bucket, len(out))
+		case <-ctx.Done():
+			return nil, fmt.Errorf("list object store %s: %w", s.bucket, context.Cause(ctx))
+		}
+	}
+}
+
+// watch tells of every object, those that are there first, until stop is called.
+func (s *store) watch(ctx context.Context) (updates <-chan *jetstream.ObjectInfo, stop func(), err error) {
+	w, err := s.obs.Watch(ctx)
+	if err != nil {
+		return nil, nil, fmt.Errorf("watch object store %s: %w", s.bucket, err)
+	}
+	return w.Updates(), func() {
+		_ = w.Stop()
+		for range w.Updates() { // who tells waits until each is taken, and ends then
+		}
+	}, nil
+}
+
+// before returns what the bucket has of epochs before that of a history, in the same life of the event log, oldest first.
+func (s *store) before(ctx context.Context, h history) ([]file, error) {
+	infos, err := s.all(ctx)
+	if err != nil {
+		return nil, err
+	}
+	epochs := map[uint64][]file{}
+	for _, info := range infos {
+		old, ok := historyOf(info.Name)
+		if !ok || old.incarnation != h.incarnation || old.epoch >= h.epoch {
+			continue
+		}
+		if f, ok := old.parse(info); ok {
+			epochs[old.epoch] = append(epochs[old.epoch], f)
+		}
+	}
+	var out []file
+	for _, epoch := range slices.Sorted(maps.Keys(epochs)) {
+		out = append(out, epochs[epoch]...)
+	}
+	return out, nil
+}
+
 func (s *store) put(ctx context.Context, name string, r io.Reader) (*jetstream.ObjectInfo, error) {
-	return s.obs.Put(ctx, jetstream.ObjectMeta{Name: name, Opts: &jetstream.ObjectMetaOptions{ChunkSize: s.chunk}}, r)
+	return s.obs.Put(ctx, jetstream.ObjectMeta{Name: name, Opts: &jetstream.ObjectMetaOptions{ChunkSize: s.chunk}}, full{r})
+}
+
+// full reads as much as there is room for: an object store makes a message of whatever one Read returns, and what is shipped is written
+// piece by piece, a page or less each.
+type full struct{ r io.Reader }
+
+func (f full) Read(p []byte) (int, error) {
+	n, err := io.ReadFull(f.r, p)
+	if err == io.ErrUnexpectedEOF {
+		err = nil // the next Read says that it is over
+	}
+	return n, err
 }
 
 // get returns the content of a file. One of a single chunk is there in one round trip. It is for the reader to verify it: an LTX file
@@ -111,16 +197,15 @@ func (s *store) put(ctx context.Context, name string, r io.Reader) (*jetstream.O
 func (s *store) get(ctx context.Context, f file) (io.ReadCloser, error) {
 	if f.chunks == 1 {
 		m, err := s.stream.GetLastMsgForSubject(ctx, "$O."+s.bucket+".C."+f.nuid)
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			err = errGone
+		}
 		if err != nil {
 			return nil, fmt.Errorf("object %s: %w", f.name, err)
 		}
 		return io.NopCloser(bytes.NewReader(m.Data)), nil
 	}
-	o, err := s.obs.Get(ctx, f.name)
-	if err != nil {
-		return nil, fmt.Errorf("object %s: %w", f.name, err)
-	}
-	return o, nil
+	return s.chunks(ctx, f)
 }
 
 // remove deletes a file and every trace of its name. Its chunks go first: a name without content can be removed again, content
@@ -130,6 +215,40 @@ func (s *store) remove(ctx context.Context, f file) error {
 	for _, subject := range []string{"$O." + s.bucket + ".C." + f.nuid, "$O." + s.bucket + ".M." + name} {
 		if err := s.stream.Purge(ctx, jetstream.WithPurgeSubject(subject)); err != nil {
 			return fmt.Errorf("delete object %s: %w", f.name, err)
+		}
+	}
+	return nil
+}
+
+// sweep deletes content that has no name and was stored before a time: whoever stored it was ended before it could give it one.
+func (s *store) sweep(ctx context.Context, before time.Time) error {
+	prefix := "$O." + s.bucket + ".C."
+	content, err := s.stream.Info(ctx, jetstream.WithSubjectFilter(prefix+">"))
+	if err != nil {
+		return fmt.Errorf("content of object store %s: %w", s.bucket, err)
+	}
+	objects, err := s.all(ctx) // after the content: what was given a name meanwhile has one
+	if err != nil {
+		return err
+	}
+	named := map[string]bool{}
+	for _, o := range objects {
+		named[prefix+o.NUID] = true
+	}
+	for subject := range content.State.Subjects {
+		if named[subject] {
+			continue
+		}
+		switch last, err := s.stream.GetLastMsgForSubject(ctx, subject); {
+		case errors.Is(err, jetstream.ErrMsgNotFound):
+			continue
+		case err != nil:
+			return fmt.Errorf("content %s: %w", subject, err)
+		case !last.Time.Before(before):
+			continue
+		}
+		if err := s.stream.Purge(ctx, jetstream.WithPurgeSubject(subject)); err != nil {
+			return fmt.Errorf("delete content %s: %w", subject, err)
 		}
 	}
 	return nil

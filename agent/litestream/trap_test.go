@@ -47,6 +47,26 @@ func (l *lab) follow(t *testing.T, r agent.Replication, d agent.Data, epoch uint
 	return got.(*following)
 }
 
+// epoch leads an epoch to its end, in which the numbers from first to end, and not that, are written, each shipped by itself.
+func (l *lab) epoch(t *testing.T, r agent.Replication, d agent.Data, epoch uint64, first, end int) {
+	t.Helper()
+	a := l.Open(t, d)
+	lead := l.lead(t, r, d, epoch)
+	for n := first; n < end; n++ {
+		a.Write(t, n)
+		if _, err := lead.Sync(limit(t)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a.Close(t)
+	if _, _, err := lead.Flush(limit(t)); err != nil {
+		t.Fatal(err)
+	}
+	if err := lead.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
 func (l *lab) move(t *testing.T, from agent.Leading, to agent.Following) {
 	t.Helper()
 	p, sum, err := from.Flush(limit(t))
@@ -54,6 +74,9 @@ func (l *lab) move(t *testing.T, from agent.Leading, to agent.Following) {
 		t.Fatal(err)
 	}
 	if err := to.Apply(limit(t), p, sum); err != nil {
+		t.Fatal(err)
+	}
+	if err := from.Close(); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -354,20 +377,9 @@ func (l *lab) consumers(t *testing.T) (names []string) {
 func TestPromotedAgain(t *testing.T) {
 	l := newLab(t)
 	r, d := l.Machine(t, "one")
+	l.epoch(t, r, d, 1, 0, 5)
 	a := l.Open(t, d)
-	lead := l.lead(t, r, d, 1)
-	for n := range 5 {
-		a.Write(t, n)
-		if _, err := lead.Sync(limit(t)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	a.Close(t)
-	if _, _, err := lead.Flush(limit(t)); err != nil {
-		t.Fatal(err)
-	}
-	a = l.Open(t, d)
-	lead = l.lead(t, r, d, 3)
+	lead := l.lead(t, r, d, 3)
 	a.Write(t, 5)
 	p, err := lead.Sync(limit(t))
 	if err != nil {
@@ -532,6 +544,13 @@ func TestEndsAreTheSameFile(t *testing.T) {
 			if err := f.Apply(limit(t), p, sum); err != nil {
 				t.Fatal(err)
 			}
+			stream, err := l.js.Stream(t.Context(), "OBJ_"+Bucket(l.subjects, "ledger"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if stored := stream.CachedInfo().State.LastSeq; stored > 200 { // some 10 files, of some chunks each
+				t.Errorf("%d messages were stored: one for each page", stored)
+			}
 			fresh, d3 := l.Machine(t, "three")
 			if err := l.follow(t, fresh, d3, 1).Apply(limit(t), p, sum); err != nil {
 				t.Fatalf("from the beginning: %v", err)
@@ -574,5 +593,98 @@ func TestNames(t *testing.T) {
 		if f, ok := h.parse(&jetstream.ObjectInfo{ObjectMeta: jetstream.ObjectMeta{Name: other}}); ok {
 			t.Errorf("%s is %v of %s", other, f.span, h)
 		}
+	}
+}
+
+// A copy that is not on the disk what was written to it is found out before anybody has to wait for it, and begins anew.
+func TestDamagedCopy(t *testing.T) {
+	l := newLab(t)
+	r, d := l.Machine(t, "one")
+	r2, d2 := l.Machine(t, "two")
+	a := l.Open(t, d)
+	lead := l.lead(t, r, d, 1)
+	for n := range 5 {
+		a.Write(t, n)
+	}
+	p, err := lead.Sync(limit(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := l.follow(t, r2, d2, 1)
+	if _, err := f.CatchUp(limit(t), p); err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.OpenFile(d2.Path, os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := file.WriteAt([]byte{1, 2, 3}, 5000); err != nil {
+		t.Fatal(err)
+	}
+	if err := file.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.CatchUp(limit(t), p); err != nil {
+		t.Fatal(err)
+	}
+	if n := f.Status().Resyncs; n != 1 {
+		t.Errorf("begun anew %d times, want 1", n)
+	}
+	a.Close(t)
+	l.move(t, lead, f)
+	if got := l.Open(t, d2).Numbers(t); len(got) != 5 {
+		t.Errorf("there are %v", got)
+	}
+}
+
+// What a leader ships sums up, step by step, to what its file does in the end; a leader that begins in the middle reads the file.
+func TestShippedSumsUp(t *testing.T) {
+	l := newLab(t)
+	r, d := l.Machine(t, "one")
+	a := l.Open(t, d)
+	lead := l.lead(t, r, d, 1)
+	for n := range 5 {
+		a.Write(t, n)
+		if _, err := lead.Sync(limit(t)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := lead.Close(); err != nil {
+		t.Fatal(err)
+	}
+	a.Write(t, 5)
+	lead = l.lead(t, r, d, 1) // by the next agent
+	a.Write(t, 6)
+	a.Close(t)
+	p, sum, err := lead.Flush(limit(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if lead.tidied != nil {
+		t.Error("it says that it knows what was shipped before it")
+	}
+	r2, d2 := l.Machine(t, "two")
+	if err := l.follow(t, r2, d2, 1).Apply(limit(t), p, sum); err != nil {
+		t.Fatal(err)
+	}
+	if err := lead.Close(); err != nil {
+		t.Fatal(err)
+	}
+	a = l.Open(t, d2)
+	lead = l.lead(t, r2, d2, 2)
+	a.Write(t, 7)
+	a.Close(t)
+	if p, sum, err = lead.Flush(limit(t)); err != nil {
+		t.Fatal(err)
+	}
+	if lead.tidied == nil {
+		t.Error("it does not know what it has shipped")
+	}
+	if err := lead.Close(); err != nil {
+		t.Fatal(err)
+	}
+	m, err := readMark(d2)
+	if err != nil || m.Checksum != sum || !m.Ended || m.Seq != p.Seq {
+		t.Errorf("shipped to %s (%s), and what is left is %+v, %v", p, sum, m, err)
 	}
 }

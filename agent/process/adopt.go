@@ -95,12 +95,12 @@ func (d *Driver) adopt(ctx context.Context, id string) error {
 	d.keepPorts(in)
 	thisBoot := state.BootID == d.boot
 	if thisBoot && state.App.PID != 0 {
-		if err := watchdog.KillGroup(ctx, state.App); err != nil {
+		if err := d.clear(ctx, in, state.App); err != nil {
 			return fmt.Errorf("adopt %s: %w", id, err)
 		}
 	}
 	switch {
-	case !rec.Want:
+	case !rec.Want && rec.Rest != "":
 	case !thisBoot && state.BootID != "":
 		d.settle(in, agent.StateStopped, "the machine was restarted", nil)
 	case state.App.PID == 0:
@@ -150,8 +150,12 @@ func (d *Driver) abandon(ctx context.Context, in *instance, state watchdog.State
 	if errors.Is(why, fs.ErrNotExist) && !runs {
 		return nil // nothing was ever started: the record comes first
 	}
+	if !runs && state.BootID != d.boot { // the machine has crashed with it: nothing of this boot is damaged by that
+		d.opts.Logger.Warn("the record of an instance that does not run is damaged: it is as if it had never been prepared", zap.String("instance", in.id), zap.Error(why))
+		return nil
+	}
 	if state.BootID == d.boot && state.App.PID != 0 {
-		if err := watchdog.KillGroup(ctx, state.App); err != nil {
+		if err := d.clear(ctx, in, state.App); err != nil {
 			why = errors.Join(why, err)
 		}
 	}

@@ -319,3 +319,30 @@ func TestRestartOfAFencedAppWaitsForTheLease(t *testing.T) {
 	h.Extend(watchdog.Boottime() + time.Hour)
 	h.awaitState("db-0", agent.StateRunning)
 }
+
+// An agent that dies between the end of what it stops and its own taking notice leaves something that is stopped, not something prepared.
+func TestAdoptOfWhatEndedWhileItWasStopped(t *testing.T) {
+	dir := t.TempDir()
+	h := open(t, dir)
+	h.start(testInstance("web-0", "wait"))
+	h.awaitLines("web-0", "ready", 1)
+	path := filepath.Join(h.instancesDir(), "web-0", recordFile)
+	if _, err := h.Stop(t.Context(), "web-0"); err != nil {
+		t.Fatal(err)
+	}
+	rec, err := readRecord(filepath.Dir(path))
+	if err != nil || rec.Rest != agent.StateStopped {
+		t.Fatalf("%+v, %v", rec, err)
+	}
+	if err := h.Close(); err != nil {
+		t.Fatal(err)
+	}
+	rec.Rest, rec.Detail, rec.ExitCode = "", "", nil // as it was when the signal was sent
+	if err := (&instance{id: "web-0", dir: filepath.Dir(path), rec: rec}).save(); err != nil {
+		t.Fatal(err)
+	}
+	h = open(t, dir)
+	if st, _ := h.Status("web-0"); st.State != agent.StateStopped || st.ExitCode == nil || *st.ExitCode != 0 {
+		t.Errorf("%+v", st)
+	}
+}

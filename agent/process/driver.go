@@ -3,12 +3,10 @@
 package process
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -18,7 +16,6 @@ import (
 	"time"
 
 	"go.uber.org/zap"
-	"golang.org/x/sys/unix"
 
 	"github.com/go-cluster/go-cluster/agent"
 	"github.com/go-cluster/go-cluster/agent/watchdog"
@@ -101,8 +98,8 @@ func New(opts Options) (*Driver, error) {
 			return nil, err
 		}
 	}
-	if d.lock, err = lockDir(dir); err != nil {
-		return nil, err
+	if d.lock, err = agent.TakeDir(dir, "lock"); err != nil {
+		return nil, fmt.Errorf("process driver: %w", err)
 	}
 	if d.fence, err = watchdog.OpenDeadline(filepath.Join(dir, "deadline")); err != nil {
 		_ = d.lock.Close()
@@ -110,30 +107,6 @@ func New(opts Options) (*Driver, error) {
 	}
 	d.ctx, d.stop = context.WithCancelCause(context.Background())
 	return d, nil
-}
-
-// lockDir makes the directory this process's own until the file is closed or the process ends. The error names who has it.
-func lockDir(dir string) (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	if err := agent.Flock(f); err != nil {
-		pid, _ := io.ReadAll(io.LimitReader(f, 32))
-		_ = f.Close()
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			return nil, fmt.Errorf("process driver: %s is used by another agent, process %s", dir, bytes.TrimSpace(pid))
-		}
-		return nil, fmt.Errorf("lock %s: %w", dir, err)
-	}
-	if err = f.Truncate(0); err == nil {
-		_, err = f.WriteAt(fmt.Appendf(nil, "%d\n", os.Getpid()), 0)
-	}
-	if err != nil {
-		_ = f.Close()
-		return nil, fmt.Errorf("write %s: %w", f.Name(), err)
-	}
-	return f, nil
 }
 
 // Close ends the driver and leaves the apps running; another driver may adopt them at once. Operations under way fail, but what
@@ -155,6 +128,7 @@ func (d *Driver) Close() error {
 	for _, in := range all {
 		in.op <- struct{}{}
 		in.releasePorts()
+		in.disarm()
 		if in.run != nil {
 			_ = in.run.dog.Close()
 		}

@@ -136,6 +136,33 @@ func (h *harness) awaitLines(id, prefix string, n int) []string {
 	return nil
 }
 
+// linesOf is awaitLines for an instance of another process's driver.
+func linesOf(t *testing.T, dir, prefix string, n int) []string {
+	t.Helper()
+	again, late := time.NewTicker(5*time.Millisecond), time.After(patience)
+	defer again.Stop()
+	for {
+		var found []string
+		files, _ := filepath.Glob(filepath.Join(dir, watchdog.LogDir, "*"))
+		for _, f := range files {
+			b, _ := os.ReadFile(f)
+			for line := range strings.Lines(string(b)) {
+				if rest, ok := strings.CutPrefix(line, prefix); ok && strings.HasSuffix(rest, "\n") {
+					found = append(found, strings.TrimSpace(rest))
+				}
+			}
+		}
+		if len(found) >= n {
+			return found
+		}
+		select {
+		case <-again.C:
+		case <-late:
+			t.Fatalf("%s: %d of %d lines %q", dir, len(found), n, prefix)
+		}
+	}
+}
+
 // handle opens a process that must be alive.
 func handle(t *testing.T, pid string) *watchdog.Handle {
 	t.Helper()

@@ -17,12 +17,13 @@ type verdict struct {
 	healthyAfter, failAfter int
 	passes, failures        int
 	healthy                 bool
+	told                    bool // that it has failed too often, in this row
 }
 
 // add takes the result of one check and reports whether the verdict changed.
 func (v *verdict) add(pass bool) bool {
 	if pass {
-		v.passes, v.failures = v.passes+1, 0
+		v.passes, v.failures, v.told = v.passes+1, 0, false
 		if !v.healthy && v.passes >= v.healthyAfter {
 			v.healthy = true
 			return true
@@ -37,11 +38,12 @@ func (v *verdict) add(pass bool) bool {
 	return false
 }
 
-// A program that has just started is checked more often until it first is healthy: nobody is served meanwhile, and waiting for
-// whole intervals would be most of the pause of a move.
+// A program that has just started is checked at once and then more often until it first is healthy: nobody is served meanwhile, and
+// waiting for whole intervals would be most of the pause of a move. What a check finds late is an eighth of what the start has taken.
 const (
-	startupInterval = 100 * time.Millisecond
-	startupTime     = 10 * time.Second
+	startupFirst = 2 * time.Millisecond
+	startupMost  = 100 * time.Millisecond
+	startupTime  = 10 * time.Second
 )
 
 // monitor checks the run's health until ctx ends; op is held.
@@ -53,26 +55,36 @@ func (d *Driver) monitor(ctx context.Context, in *instance, r *run) {
 	}
 	d.background(func() {
 		v := &verdict{healthyAfter: h.HealthyAfter, failAfter: h.FailAfter}
-		every := time.NewTicker(min(h.Interval.D(), startupInterval))
-		defer every.Stop()
-		began, starting := time.Now(), true
+		interval := h.Interval.D()
+		began, starting, due := time.Now(), true, time.Time{}
+		timer := time.NewTimer(0)
+		defer timer.Stop()
 		for {
+			select {
+			case <-timer.C:
+			case <-ctx.Done():
+				return
+			}
 			err := c.once(ctx, h.Timeout.D())
 			if ctx.Err() != nil {
 				return
 			}
-			if v.add(err == nil) || (err != nil && v.failures == v.failAfter) {
+			now := time.Now()
+			taken := now.Sub(began)
+			// Failures of a program that is starting are as many as there were checks: they say something after the usual time.
+			early := starting && taken < time.Duration(h.FailAfter-1)*interval && taken < startupTime
+			if v.add(err == nil) || err != nil && !early && v.failures >= v.failAfter && !v.told {
+				v.told = err != nil
 				d.judge(in, r, c.name, v, err)
 			}
-			if starting && (v.healthy || time.Since(began) > startupTime) {
-				starting = false
-				every.Reset(h.Interval.D())
+			if starting = starting && !v.healthy && taken < startupTime; starting {
+				timer.Reset(min(max(taken/8, startupFirst), startupMost, interval))
+				continue
 			}
-			select {
-			case <-every.C:
-			case <-ctx.Done():
-				return
+			if due = due.Add(interval); due.Before(now) { // the first, or late
+				due = now.Add(interval)
 			}
+			timer.Reset(due.Sub(now))
 		}
 	})
 }

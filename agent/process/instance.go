@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 
 	"github.com/go-cluster/go-cluster/agent"
+	"github.com/go-cluster/go-cluster/agent/watchdog"
 )
 
 // instance is one instance and what the driver does with it. Operations hold op, one at a time. The fields below it are written
@@ -19,6 +20,7 @@ type instance struct {
 	dir   string
 	op    chan struct{}       // a lock that can be waited for with a context
 	holds map[string]heldPort // by the port's name; belongs to the holder of op
+	spare *watchdog.Waiting   // for the next start, nil where there is none; belongs to the holder of op
 
 	rec     record
 	run     *run               // nil while nothing runs

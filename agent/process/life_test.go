@@ -259,47 +259,53 @@ func TestStartRefusals(t *testing.T) {
 	h.start(testInstance("bad-0", "wait")) // nothing of it sticks
 }
 
+// Nobody is left who knows what the app has started, also in a session of its own: it is killed all the same, and nothing else is.
 func TestWatchdogKilledAppDies(t *testing.T) {
-	h := open(t, t.TempDir())
-	i := testInstance("web-0", "stubborn")
-	h.start(i)
-	var group []*watchdog.Handle
-	for _, pid := range h.awaitLines("web-0", "pid ", 3) {
-		p := handle(t, pid)
-		if n, err := strconv.Atoi(pid); err == nil && sameGroup(n, h.pid("web-0")) {
-			group = append(group, p)
-		}
+	for name, agentToo := range map[string]bool{"watchdog": false, "watchdog and agent": true} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			i := testInstance("web-0", "stubborn")
+			var h *harness
+			var cmd *exec.Cmd
+			if agentToo {
+				cmd = agentProcess(t, order{Dir: dir, Instances: []agent.Instance{i, testInstance("web-1", "wait")}})
+			} else {
+				h = open(t, dir)
+				h.start(i)
+				h.start(testInstance("web-1", "wait"))
+			}
+			var all []*watchdog.Handle
+			for _, pid := range linesOf(t, filepath.Join(dir, "instances", "web-0"), "pid ", 3) {
+				all = append(all, handle(t, pid))
+			}
+			state, err := watchdog.ReadState(filepath.Join(dir, "instances", "web-0"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if agentToo {
+				kill(t, cmd)
+			}
+			if err := syscall.Kill(state.Watchdog.PID, syscall.SIGKILL); err != nil {
+				t.Fatal(err)
+			}
+			if agentToo {
+				h = open(t, dir)
+			}
+			st := h.await("web-0", "its end", func(st agent.Status) bool { return st.State == agent.StateFailed || st.State == agent.StateStopped })
+			for _, p := range all {
+				if !ended(p) {
+					t.Error("a process of the app lives")
+				}
+			}
+			if !strings.Contains(st.Detail, "watchdog") {
+				t.Errorf("%+v", st)
+			}
+			if st, _ := h.Status("web-1"); st.State != agent.StateRunning {
+				t.Errorf("another instance: %+v", st)
+			}
+			h.start(testInstance("web-0", "wait"))
+		})
 	}
-	if len(group) != 2 {
-		t.Fatalf("%d of 3 processes in the group", len(group))
-	}
-	state, err := watchdog.ReadState(filepath.Join(h.instancesDir(), "web-0"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := syscall.Kill(state.Watchdog.PID, syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
-	st := h.awaitState("web-0", agent.StateFailed)
-	for _, p := range group {
-		if !ended(p) {
-			t.Error("a process of the group lives")
-		}
-	}
-	if !strings.Contains(st.Detail, "killed together with its watchdog") {
-		t.Fatalf("%+v", st)
-	}
-	h.start(testInstance("web-0", "wait"))
-}
-
-func (h *harness) pid(id string) int {
-	st, _ := h.Status(id)
-	return st.PID
-}
-
-func sameGroup(pid, leader int) bool {
-	group, err := syscall.Getpgid(pid)
-	return err == nil && group == leader
 }
 
 func TestWatchdogIgnoresSignals(t *testing.T) {

@@ -50,7 +50,7 @@ func (d *Driver) Logs(ctx context.Context, id string, lines int, follow bool, w 
 			return nil
 		}
 		if _, err := os.Stat(instance); errors.Is(err, fs.ErrNotExist) {
-			return nil
+			return c.rest(w) // what it wrote between the last look and its end is in the open file, which has lost its name only
 		}
 	}
 }
@@ -86,6 +86,15 @@ func (c *cursor) copy(ctx context.Context, w io.Writer) error {
 		c.next++
 	}
 	return nil
+}
+
+// rest writes what is left of the open file, where the others are gone.
+func (c *cursor) rest(w io.Writer) error {
+	if c.file == nil {
+		return nil
+	}
+	_, err := io.Copy(w, c.file)
+	return err
 }
 
 // full reports whether the cursor's file has its number already.

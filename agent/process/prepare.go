@@ -37,6 +37,7 @@ func (d *Driver) Prepare(ctx context.Context, i agent.Instance) (agent.Status, e
 		}
 		return agent.Status{}, fmt.Errorf("prepare %s: %w", i.ID, err)
 	}
+	d.arm(ctx, in)
 	return d.settle(in, agent.StateReady, "", nil), nil
 }
 
@@ -121,6 +122,7 @@ func (d *Driver) forget(in *instance) error {
 	} else if err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
+	in.disarm()
 	if err := os.RemoveAll(in.dir); err != nil {
 		return err
 	}
@@ -132,6 +134,7 @@ func (d *Driver) forget(in *instance) error {
 // drop takes the instance, which does not run, out of the driver's sight; op is held.
 func (d *Driver) drop(in *instance) {
 	in.releasePorts()
+	in.disarm()
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	in.removed = true

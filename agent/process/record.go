@@ -17,7 +17,8 @@ import (
 	"github.com/go-cluster/go-cluster/agent/watchdog"
 )
 
-// record is what the driver must know of an instance after a restart of the agent.
+// record is what the driver must know of an instance after a restart of the agent. It is not waited for to reach the disk: after a crash
+// of the machine nothing runs, and what is left of it says which ports the instance had (see ADR 0009).
 type record struct {
 	Instance  agent.Instance `json:"instance"` // with defaults; on disk without a password in its NATS URL
 	Ports     map[string]int `json:"ports,omitempty"`
@@ -54,7 +55,7 @@ func (in *instance) save() error {
 	if err := os.MkdirAll(in.dir, 0o700); err != nil {
 		return err
 	}
-	if err := watchdog.WriteFile(filepath.Join(in.dir, recordFile), append(data, '\n'), true); err != nil {
+	if err := watchdog.WriteFile(filepath.Join(in.dir, recordFile), append(data, '\n')); err != nil {
 		return fmt.Errorf("instance %s: record: %w", in.id, err)
 	}
 	return nil

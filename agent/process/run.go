@@ -59,9 +59,8 @@ func (d *Driver) watch(in *instance, r *run) {
 		}
 		_ = r.dog.Close()
 	}
-	// A watchdog that was killed leaves children of the main process, and one that was not leaves nothing.
 	for {
-		err := watchdog.KillGroup(d.ctx, r.app)
+		err := d.clear(d.ctx, in, r.app)
 		if err == nil {
 			break
 		}
@@ -75,10 +74,7 @@ func (d *Driver) watch(in *instance, r *run) {
 			return
 		}
 	}
-	state, err := watchdog.ReadState(in.dir)
-	if err != nil || state.App != r.app {
-		state.Exit = nil
-	}
+	state := in.found(r.app)
 	close(r.dead)
 	if d.acquire(d.ctx, in) != nil {
 		return
@@ -86,6 +82,24 @@ func (d *Driver) watch(in *instance, r *run) {
 	defer in.release()
 	d.ended(in, state.Exit)
 	close(r.settled)
+}
+
+// clear returns when nothing of a run is left whose watchdog has ended. One that was killed leaves what the main process has started, also what
+// moved out of its group; one that was not leaves nothing. A hook is the agent's.
+func (d *Driver) clear(ctx context.Context, in *instance, app watchdog.Process) error {
+	if err := watchdog.KillGroup(ctx, app); err != nil || in.found(app).Exit != nil {
+		return err
+	}
+	return watchdog.KillMarked(ctx, "GC_HOOK", "GC_INSTANCE="+in.id, "GC_DATA_DIR="+d.DataDir(in.id))
+}
+
+// found is what the watchdog of a run wrote down last; it has no exit where that is of another.
+func (in *instance) found(app watchdog.Process) watchdog.State {
+	state, err := watchdog.ReadState(in.dir)
+	if err != nil || state.App != app {
+		state.Exit = nil
+	}
+	return state
 }
 
 // beginStop asks the app to end and kills it when it has not after the timeout. It does not wait.

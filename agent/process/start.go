@@ -88,7 +88,7 @@ func (d *Driver) run(ctx context.Context, in *instance) (agent.Status, error) {
 	}
 	ctx, cancel := d.until(ctx)
 	defer cancel()
-	state, err := watchdog.Start(ctx, d.opts.WatchdogCommand, in.dir, l)
+	state, err := d.dispatch(ctx, in, l)
 	if err != nil {
 		return agent.Status{}, err
 	}

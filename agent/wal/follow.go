@@ -17,7 +17,8 @@ const (
 	probeEvery  = 5 * time.Second // without a record before it is asked whether there is one
 	resumeFirst = 100 * time.Millisecond
 	resumeMost  = 5 * time.Second
-	few         = 64 // records that are fetched one by one rather than waited for
+	few         = 64                   // records that are fetched one by one where nobody follows
+	pushed      = 5 * time.Millisecond // within which a follower should have had a record that is stored
 )
 
 // Follow keeps the state close behind the log until ctx ends, which is no error. It resumes by itself after lost connections. An
@@ -56,6 +57,7 @@ func (l *Log) follow(ctx context.Context) error {
 		}
 		_, at = l.Applied()
 	}
+	l.pending(last - min(at, last))
 	cons, err := l.js.OrderedConsumer(ctx, l.name, jetstream.OrderedConsumerConfig{
 		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: at + 1, MaxResetAttempts: 1,
 	})
@@ -96,6 +98,7 @@ func (l *Log) follow(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
+		l.pending(meta.NumPending)
 	}
 }
 
@@ -105,27 +108,48 @@ func (l *Log) CatchUp(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("catch up with log %s: %w", l.name, err)
 	}
+	return l.reach(ctx, last)
+}
+
+// reach returns once everything up to a record is applied.
+func (l *Log) reach(ctx context.Context, seq uint64) error {
+	var release func()
+	defer func() {
+		if release != nil {
+			release()
+		}
+	}()
 	for {
 		l.mu.Lock()
 		at, moved, broken := l.applied, l.moved, l.broken
 		l.mu.Unlock()
-		if broken != nil || at >= last {
+		if broken != nil || at >= seq {
 			return broken
 		}
-		if last-at > few { // a follower, if there is one, is faster
-			timer := time.NewTimer(resumeFirst)
+		fail := func(err error) error {
+			return fmt.Errorf("catch up with log %s: at %d of %d: %w", l.name, at, seq, err)
+		}
+		wait := pushed
+		if seq-at > few { // a follower is faster
+			wait = resumeFirst
+			if release == nil {
+				release = l.Hold()
+			}
+		}
+		if l.followed() {
+			timer := time.NewTimer(wait)
 			select {
 			case <-moved:
 				timer.Stop()
 				continue
 			case <-ctx.Done():
 				timer.Stop()
-				return fmt.Errorf("catch up with log %s: at %d of %d: %w", l.name, at, last, context.Cause(ctx))
+				return fail(context.Cause(ctx))
 			case <-timer.C:
 			}
 		}
 		if err := l.pull(ctx, at); err != nil {
-			return fmt.Errorf("catch up with log %s: at %d of %d: %w", l.name, at, last, err)
+			return fail(err)
 		}
 	}
 }

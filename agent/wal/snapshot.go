@@ -19,8 +19,10 @@ import (
 	"go.uber.org/zap"
 )
 
-// snapshotTime is how long a snapshot may take.
-const snapshotTime = 10 * time.Minute
+const (
+	snapshotTime = 10 * time.Minute // that a snapshot may take
+	undoTime     = 10 * time.Second // that it may take to undo one
+)
 
 // maybeSnapshot makes a snapshot in the background when it is time for one.
 func (l *Log) maybeSnapshot() {
@@ -33,12 +35,16 @@ func (l *Log) maybeSnapshot() {
 	l.snaps.Go(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), snapshotTime)
 		defer cancel()
-		if err := l.Snapshot(ctx); err != nil {
-			l.log.Error("snapshot not made: the log keeps its records, and the next append tries again", zap.String("log", l.name), zap.Error(err))
+		err := l.Snapshot(ctx)
+		if err != nil {
+			l.log.Error("snapshot not made: the log keeps its records, and it is tried again after as many more", zap.String("log", l.name), zap.Error(err))
 		}
 		l.mu.Lock()
+		defer l.mu.Unlock()
 		l.snapping = false
-		l.mu.Unlock()
+		if err != nil {
+			l.since = 0
+		}
 	})
 }
 
@@ -78,13 +84,10 @@ func (l *Log) Snapshot(ctx context.Context) error {
 		return fail(err)
 	}
 	s := snapshot{seq: at, prefix: fmt.Sprintf("%s.%d.%s", l.snapSubject, at, nuid.Next())}
-	if err := l.upload(ctx, s, epoch, b.Bytes()); err != nil {
-		return fail(err)
-	}
-	if back, _, err := download(ctx, stream, s); err != nil {
-		return fail(fmt.Errorf("read back: %w", err))
-	} else if !bytes.Equal(back, b.Bytes()) {
-		return fail(errors.New("what is read back is not what was stored"))
+	if err := l.proven(ctx, stream, s, epoch, b.Bytes()); err != nil {
+		gone, cancel := context.WithTimeout(context.WithoutCancel(ctx), undoTime)
+		defer cancel()
+		return fail(errors.Join(err, stream.Purge(gone, jetstream.WithPurgeSubject(s.prefix+".>")))) // nobody needs it: the records are there
 	}
 	l.mu.Lock()
 	l.since -= counted
@@ -95,6 +98,20 @@ func (l *Log) Snapshot(ctx context.Context) error {
 	}
 	if err := l.forget(ctx, stream, at); err != nil {
 		return fail(err)
+	}
+	return nil
+}
+
+// proven stores a snapshot and reads it back.
+func (l *Log) proven(ctx context.Context, stream jetstream.Stream, s snapshot, epoch uint64, state []byte) error {
+	if err := l.upload(ctx, s, epoch, state); err != nil {
+		return err
+	}
+	switch back, _, err := download(ctx, stream, s); {
+	case err != nil:
+		return fmt.Errorf("read back: %w", err)
+	case !bytes.Equal(back, state):
+		return errors.New("what is read back is not what was stored")
 	}
 	return nil
 }
@@ -210,27 +227,41 @@ func (l *Log) snapshots(ctx context.Context, stream jetstream.Stream) ([]snapsho
 	return out, nil
 }
 
+// read reads the newest snapshot, the zero snapshot where there is none. Snapshots are made meanwhile, and older ones go: then it looks again.
+func (l *Log) read(ctx context.Context) (s snapshot, state []byte, epoch uint64, err error) {
+	stream, err := l.bind(ctx, l.snapName, l.snapSubject+".>")
+	if err != nil {
+		return s, nil, 0, err
+	}
+	for {
+		all, err := l.snapshots(ctx, stream)
+		listed := stream.CachedInfo().State.LastSeq
+		if len(all) > 0 {
+			s = all[len(all)-1]
+			if state, epoch, err = download(ctx, stream, s); err == nil {
+				return s, state, epoch, nil
+			}
+			err = fmt.Errorf("snapshot %s: %w", s.prefix, err)
+		}
+		now, infoErr := stream.Info(ctx)
+		if infoErr != nil || now.State.LastSeq == listed {
+			return snapshot{}, nil, 0, cmp.Or(err, infoErr)
+		}
+	}
+}
+
 // restore replaces the state, which is not ahead of the record from, by the newest snapshot, which must be, unless that was done
 // meanwhile.
 func (l *Log) restore(ctx context.Context, from uint64) error {
-	stream, err := l.bind(ctx, l.snapName, l.snapSubject+".>")
-	if err != nil {
-		return err
-	}
-	all, err := l.snapshots(ctx, stream)
+	newest, b, epoch, err := l.read(ctx)
 	if err != nil {
 		return err
 	}
 	switch _, at := l.Applied(); {
 	case at > from:
 		return nil
-	case len(all) == 0 || all[len(all)-1].seq <= from:
+	case newest.seq <= from:
 		return fmt.Errorf("%w: records behind %d are gone, and no snapshot has them", errGap, from)
-	}
-	newest := all[len(all)-1]
-	b, epoch, err := download(ctx, stream, newest)
-	if err != nil {
-		return fmt.Errorf("snapshot %s: %w", newest.prefix, err)
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -243,6 +274,10 @@ func (l *Log) restore(ctx context.Context, from uint64) error {
 	if err := l.state.Restore(bytes.NewReader(b)); err != nil {
 		return l.breaks(fmt.Errorf("restore snapshot %s: %w", newest.prefix, err))
 	}
+	if l.applied > 0 {
+		l.count.Resyncs++
+	}
+	l.count.Followed += uint64(len(b))
 	l.begun, l.since = max(l.begun, epoch), 0
 	l.advance(newest.seq)
 	return nil

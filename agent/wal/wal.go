@@ -68,12 +68,54 @@ type Log struct {
 	applied  uint64        // sequence of the newest record in state
 	begun    uint64        // highest epoch among the records applied
 	since    int           // records since the newest snapshot that this node knows of
-	pending  string        // id of the record that is being stored
+	mine     string        // id of the record that is being stored
 	landed   uint64        // its sequence, once it was seen
 	moved    chan struct{} // closed when applied rises
 	broken   error         // why state is not to be used any more
 	snapping bool
 	snaps    sync.WaitGroup
+	sure     uint64 // epoch under which the newest record that was sent here was stored for certain; 0: one may still arrive
+
+	held held // the follower that this end has by itself, and who wants it
+
+	behind  time.Time // since when more is known to be stored than is applied; zero: nothing is
+	storing time.Time // since when a record is being stored; zero: none is
+	count   Progress
+}
+
+// Progress is how far the state is, and what it took.
+type Progress struct {
+	Epoch, Seq uint64
+	Lag        time.Duration // for how long more has been known to be stored, or a record has been on its way
+	Stored     uint64        // bytes of the records that were stored here
+	Followed   uint64        // bytes of those that others stored
+	Resyncs    int           // times that a state was replaced by a snapshot since the records behind it were gone
+}
+
+// Progress returns how far the state is. It does not block.
+func (l *Log) Progress() Progress {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	p := l.count
+	p.Epoch, p.Seq = l.begun, l.applied
+	for _, since := range []time.Time{l.behind, l.storing} {
+		if !since.IsZero() {
+			p.Lag = max(p.Lag, time.Since(since))
+		}
+	}
+	return p
+}
+
+// pending notes how many records are known to be stored behind the newest one applied.
+func (l *Log) pending(n uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case n == 0:
+		l.behind = time.Time{}
+	case l.behind.IsZero():
+		l.behind = time.Now()
+	}
 }
 
 // Names on the wire.
@@ -147,30 +189,71 @@ func (l *Log) View(f func()) error {
 	return nil
 }
 
+// errBegun says that an epoch has begun already.
+var errBegun = errors.New("it has begun")
+
 // Begin makes epoch the one whose records count. It returns once everything that was stored before is applied, and ErrFenced when a
 // higher one has begun. For an epoch that has begun already it does nothing.
 func (l *Log) Begin(ctx context.Context, epoch uint64) error {
+	may := func() error {
+		switch {
+		case l.begun > epoch:
+			return fmt.Errorf("%w: epoch %d has begun", ErrFenced, l.begun)
+		case l.begun == epoch:
+			return errBegun
+		}
+		return nil
+	}
+	if begun, _ := l.Applied(); begun == epoch {
+		return nil
+	}
 	err := l.exclusively(ctx, func() error {
-		if err := l.CatchUp(ctx); err != nil {
-			return err
-		}
-		may := func() error {
-			if l.begun > epoch {
-				return fmt.Errorf("%w: epoch %d has begun", ErrFenced, l.begun)
+		if !l.followed() { // who follows has it all, or almost
+			if err := l.CatchUp(ctx); err != nil {
+				return err
 			}
-			return nil
-		}
-		if begun, _ := l.Applied(); begun == epoch {
-			return nil
 		}
 		_, err := l.store(ctx, record{epoch: epoch, kind: kindBegin}, may)
 		return err
 	})
-	if err != nil {
+	if err != nil && !errors.Is(err, errBegun) {
 		return fmt.Errorf("begin epoch %d of log %s: %w", epoch, l.name, err)
 	}
 	return nil
 }
+
+// End returns the sequence of the last record of an epoch whose writer writes no more: nothing that was sent here is stored behind it,
+// however late it arrives. It costs no time unless something that was sent may still arrive: then what stands behind that is one more beginning of
+// the same epoch.
+func (l *Log) End(ctx context.Context, epoch uint64) (seq uint64, err error) {
+	may := func() error {
+		if l.begun != epoch {
+			return fmt.Errorf("%w: it is that of epoch %d", ErrFenced, l.begun)
+		}
+		return nil
+	}
+	err = l.exclusively(ctx, func() error {
+		l.mu.Lock()
+		err, sure := l.broken, l.sure
+		if err == nil {
+			err = may()
+		}
+		seq = l.applied
+		l.mu.Unlock()
+		if err == nil && sure != epoch {
+			seq, err = l.store(ctx, record{epoch: epoch, kind: kindBegin}, may)
+		}
+		return err
+	})
+	if err != nil {
+		return 0, fmt.Errorf("end epoch %d of log %s: %w", epoch, l.name, err)
+	}
+	return seq, nil
+}
+
+// Life names the stream: one that was deleted and made again, or restored, has another. Two ends that are at the same sequence of the
+// same life have the same records.
+func (l *Log) Life() string { return l.life }
 
 // Append stores a record under an epoch that Begin has begun here, applies it, and returns its sequence. On ErrFenced, and on every
 // error that is not ErrUnknown, nothing was stored.
@@ -217,8 +300,13 @@ var errTaken = errors.New("something else was stored there")
 func (l *Log) store(ctx context.Context, r record, may func() error) (uint64, error) {
 	r.id = nuid.Next()
 	l.mu.Lock()
-	l.pending, l.landed = r.id, 0
+	l.mine, l.landed, l.storing = r.id, 0, time.Now()
 	l.mu.Unlock()
+	defer func() {
+		l.mu.Lock()
+		l.storing = time.Time{}
+		l.mu.Unlock()
+	}()
 	for {
 		l.mu.Lock()
 		err := l.broken
@@ -233,19 +321,32 @@ func (l *Log) store(ctx context.Context, r record, may func() error) (uint64, er
 		seq, err := l.storeAfter(ctx, r, expect)
 		switch {
 		case err == nil:
+			l.certain(r.epoch)
 			r.seq = seq
 			return seq, l.apply(r)
+		case errors.Is(err, ErrUnknown):
+			l.certain(0)
+			return 0, err
 		case !errors.Is(err, errTaken):
 			return 0, err
 		}
-		if err := l.pull(ctx, expect); err != nil && !errors.Is(err, errNothing) {
+		if err := l.CatchUp(ctx); err != nil {
 			return 0, err
 		}
 	}
 }
 
+// certain notes under which epoch something was stored behind everything that was sent here, 0 where something may still arrive.
+func (l *Log) certain(epoch uint64) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.sure = epoch
+}
+
 // storeAfter stores a record behind the one with sequence expect. It returns errTaken only when another one is there.
 func (l *Log) storeAfter(ctx context.Context, r record, expect uint64) (uint64, error) {
+	first := true // what was sent before a refusal may still arrive
+	lost := false // the outcome of some try is not known
 	for wait := 5 * time.Millisecond; ; wait = min(2*wait, 500*time.Millisecond) {
 		msg := nats.NewMsg(l.subject)
 		msg.Data = r.data
@@ -260,9 +361,12 @@ func (l *Log) storeAfter(ctx context.Context, r record, expect uint64) (uint64, 
 		if err == nil {
 			return ack.Sequence, nil
 		}
-		if forGood(err) {
+		lost = lost || !answered(err)
+		refused := forGood(err)
+		if refused && first && !errors.Is(err, nats.ErrConnectionClosed) {
 			return 0, err
 		}
+		first = false
 		// The outcome is not known, or something else is there. What stands behind the expected sequence decides; while that is nothing
 		// the same record may be sent again, however late an earlier try still arrives: at most one of them is stored.
 		next, readErr := l.at(ctx, expect+1)
@@ -276,9 +380,18 @@ func (l *Log) storeAfter(ctx context.Context, r record, expect uint64) (uint64, 
 		case at > expect && errors.Is(readErr, errNothing): // only a later active lets records go that are not applied here
 			return 0, fmt.Errorf("%w: the records there are gone with a snapshot", ErrUnknown)
 		case errors.Is(readErr, errNothing):
-			if _, endErr := l.last(ctx); errors.Is(endErr, ErrAnother) {
+			_, endErr := l.last(ctx)
+			switch {
+			case errors.Is(endErr, ErrAnother):
 				return 0, endErr
+			case endErr == nil && l.first() > expect+1 && lost: // it may have been this one, and be gone with a snapshot
+				return 0, fmt.Errorf("%w: the records there are gone with a snapshot", ErrUnknown)
+			case endErr == nil && l.first() > expect+1:
+				return 0, errTaken
 			}
+		}
+		if refused {
+			return 0, fmt.Errorf("%w: %w", ErrUnknown, err)
 		}
 		select {
 		case <-ctx.Done():
@@ -301,7 +414,13 @@ const (
 	codeWrongLastSeqInFlight = 10164
 )
 
-// forGood says that a record was refused and will be: it is too large, or the disk is full.
+// answered says that JetStream has refused a try: it is not stored later.
+func answered(err error) bool {
+	var api *jetstream.APIError
+	return errors.As(err, &api) && api.Code != 503
+}
+
+// forGood says that a record was refused and will be: it is too large, the disk is full, or the connection closed.
 func forGood(err error) bool {
 	var api *jetstream.APIError
 	if errors.As(err, &api) {
@@ -345,7 +464,7 @@ func (l *Log) apply(r record) error {
 	switch {
 	case l.broken != nil:
 		return l.broken
-	case r.id == l.pending && l.landed == 0:
+	case r.id == l.mine && l.landed == 0:
 		l.landed = r.seq
 	}
 	switch {
@@ -364,6 +483,11 @@ func (l *Log) apply(r record) error {
 			return l.breaks(fmt.Errorf("apply record %d: %w", r.seq, err))
 		}
 		l.since++
+	}
+	if r.id == l.mine {
+		l.count.Stored += uint64(len(r.data))
+	} else {
+		l.count.Followed += uint64(len(r.data))
 	}
 	l.advance(r.seq)
 	return nil

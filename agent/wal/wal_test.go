@@ -68,7 +68,10 @@ func inBubble(t *testing.T, f func(w *world)) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		t.Cleanup(srv.Shutdown)
+		t.Cleanup(func() {
+			synctest.Wait() // nobody asks it anything any more: who does may wait for a lock that it holds asleep, and time stand still
+			srv.Shutdown()
+		})
 		ctx, cancel := context.WithCancel(t.Context())
 		w := &world{T: t, ctx: ctx, srv: srv}
 		s, _ := events.NewSubjects("prod")

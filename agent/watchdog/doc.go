@@ -17,9 +17,10 @@
 // # What happens when it is killed
 //
 // SIGKILL to the watchdog kills the app's main process too (parent death signal). That does not cover children of the main
-// process; they are killed by the agent as soon as it sees the watchdog gone, or by the next agent when it adopts. Nor does it
-// cover a program that changes its privileges at exec (set-uid, set-gid, file capabilities): the kernel clears the death signal
-// there. A watchdog that is stopped (SIGSTOP) does not fence while it is stopped.
+// process; they are killed by the agent as soon as it sees the watchdog gone, or by the next agent when it adopts: its group, and
+// what else has the environment that the instance was started with. Nor does it cover a program that changes its privileges at
+// exec (set-uid, set-gid, file capabilities): the kernel clears the death signal there. A watchdog that is stopped (SIGSTOP) does
+// not fence while it is stopped.
 //
 // # Files and descriptors
 //

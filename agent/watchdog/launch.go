@@ -26,6 +26,9 @@ type Fence struct {
 	DeadlineNS int64  `json:"deadline_ns"` // CLOCK_BOOTTIME in nanoseconds; the deadline at least
 }
 
+// waits is what a watchdog sends once it waits for its launch.
+const waits = '\n'
+
 // report is the watchdog's answer to a launch.
 type report struct {
 	State State  `json:"state,omitzero"`

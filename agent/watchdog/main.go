@@ -40,6 +40,7 @@ func Main(dir string) int {
 
 	s := &supervisor{dir: dir}
 	out := os.NewFile(reportFD, "report")
+	_, _ = out.Write([]byte{waits})
 	err := s.start()
 	r := report{State: s.state}
 	if err != nil {

@@ -77,44 +77,25 @@ func ReadState(dir string) (State, error) {
 	return st, nil
 }
 
-// write replaces the state file. Only an exit status must survive a crash of the machine: in the boot after it the rest is void.
+// write replaces the state file. It is not synced: in another boot what it says is void.
 func (st State) write(dir string) error {
 	data, err := json.Marshal(st)
 	if err != nil {
 		return err
 	}
-	return WriteFile(filepath.Join(dir, stateFile), append(data, '\n'), st.Exit != nil)
+	return WriteFile(filepath.Join(dir, stateFile), append(data, '\n'))
 }
 
-// WriteFile replaces the file at path in one step, readable by the owner only: readers find the old content or the new. With
-// durable it returns when the new content is on stable storage; without it, content after a crash of the machine is undefined.
-func WriteFile(path string, data []byte, durable bool) (err error) {
+// WriteFile replaces the file at path in one step, readable by the owner only: readers find the old content or the new, however this
+// process ends. After a crash of the machine the content is undefined.
+func WriteFile(path string, data []byte) error {
 	tmp := path + ".new"
-	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err == nil && durable {
-		err = f.Sync()
-	}
-	if closed := f.Close(); err == nil {
-		err = closed
-	}
+	err := os.WriteFile(tmp, data, 0o600)
 	if err == nil {
 		err = os.Rename(tmp, path)
 	}
 	if err != nil {
 		_ = os.Remove(tmp)
-		return err
 	}
-	if !durable {
-		return nil
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	defer func() { _ = dir.Close() }()
-	return dir.Sync()
+	return err
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -250,5 +251,90 @@ func TestKilledWatchdogTakesItsAppAlong(t *testing.T) {
 	defer cancel()
 	if err := app.Wait(ctx); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// A child of ours may be what process 1 was given of an app that has lost its watchdog.
+func TestKillMarked(t *testing.T) {
+	mark := "GC_INSTANCE=" + t.Name()
+	start := func(env ...string) *Handle {
+		cmd := exec.Command("/bin/sleep", "60")
+		cmd.Env = env
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+		e, err := readEntry(cmd.Process.Pid)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h, err := Open(e.Process)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = h.Close() })
+		return h
+	}
+	theirs, hook, other, longer := start(mark, "GC_DATA_DIR=/a"), start(mark, "GC_DATA_DIR=/a", "GC_HOOK=x"), start(mark), start(mark+"0", "GC_DATA_DIR=/a")
+	if err := KillMarked(t.Context(), "GC_HOOK", mark, "GC_DATA_DIR=/a"); err != nil {
+		t.Fatal(err)
+	}
+	for name, c := range map[string]struct {
+		h     *Handle
+		lives bool
+	}{"the app's": {theirs, false}, "a hook's": {hook, true}, "another directory's": {other, true}, "another instance's": {longer, true}} {
+		if c.h.process.Alive() != c.lives {
+			t.Errorf("%s lives: %t, want %t", name, !c.lives, c.lives)
+		}
+	}
+}
+
+// One that waits has nothing and holds nothing: it can be let go, it can be lost, and its launch says so.
+func TestWaiting(t *testing.T) {
+	dir := t.TempDir()
+	launch := Launch{Path: "/bin/true", Args: []string{"true"}, Dir: "/"}
+	w, err := Ready(t.Context(), command, dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if held, err := Held(dir); held || err != nil {
+		t.Errorf("held %t, %v", held, err)
+	}
+	if _, err := ReadState(dir); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("it has written a state: %v", err)
+	}
+	e, err := readEntry(w.p.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := Open(e.Process)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = h.Close() }()
+	w.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := h.Wait(ctx); err != nil {
+		t.Fatalf("let go, it does not end: %v", err)
+	}
+	if w, err = Ready(t.Context(), command, dir); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.p.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Launch(t.Context(), launch); !errors.Is(err, ErrEnded) {
+		t.Errorf("launch by one that was killed: %v", err)
+	}
+	if w, err = Ready(t.Context(), command, dir); err != nil {
+		t.Fatal(err)
+	}
+	st, err := w.Launch(t.Context(), launch)
+	if err != nil || st.Watchdog.PID != w.p.Pid {
+		t.Fatalf("%+v, %v", st, err)
+	}
+	if got := awaitExit(t, dir, st); got.String() != "exited with code 0" {
+		t.Error(got)
 	}
 }

@@ -109,12 +109,13 @@ func (cmd *agentCommand) Run(s *session) error {
 	var nc atomic.Pointer[nats.Conn]
 	probes, stopProbes := context.WithCancel(context.WithoutCancel(s.ctx))
 	defer stopProbes()
+	metrics := transport.NewRegistry()
 	http, err := transport.ServeProbes(probes, cmd.HTTPAddr, func() error {
 		if c := nc.Load(); c == nil || !c.IsConnected() {
 			return errors.New("not connected to NATS")
 		}
 		return nil
-	}, nil, transport.NewRegistry())
+	}, nil, metrics)
 	if err != nil {
 		return fail(exitError, "%w", err).try("go-cluster agent --http-addr 127.0.0.1:0")
 	}
@@ -146,7 +147,7 @@ func (cmd *agentCommand) Run(s *session) error {
 	}
 	err = agent.Run(s.ctx, agent.Config{
 		Cluster: cluster, Node: cmd.Node, Dir: dir, Labels: labels, Address: address, Facts: facts, Version: thisBuild().Version,
-		NATSURL: at.servers, TTL: cmd.LeaseTTL, NC: at.nc, Dial: at.dial, Driver: driver, Addresses: vip.Carrier{}, Replications: data, Log: log, Load: new(machine.Load).Now,
+		NATSURL: at.servers, TTL: cmd.LeaseTTL, NC: at.nc, Dial: at.dial, Driver: driver, Addresses: vip.Carrier{}, Replications: data, Metrics: metrics, Log: log, Load: new(machine.Load).Now,
 	})
 	return ended(s.ctx, "node "+cmd.Node, err)
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/go-cluster/go-cluster/api"
+	"github.com/go-cluster/go-cluster/events"
 	"github.com/go-cluster/go-cluster/spec"
 )
 
@@ -71,10 +72,16 @@ func (s *session) appTable(a api.AppDetail) {
 	if a.Spec.VIP != nil {
 		fmt.Fprintf(s.out, "  %s\n", s.style.faint(vipLine(a)))
 	}
-	for _, in := range a.Instances {
-		if in.Data != nil {
-			fmt.Fprintf(s.out, "  %s\n", s.style.faint(dataLine(in)))
+	s.dataLines(a.Instances)
+	if st := a.Standbys; st != nil {
+		line := fmt.Sprintf("standbys %d of %d", st.Kept, st.Wanted)
+		if st.Why != "" {
+			line = st.Why
 		}
+		fmt.Fprintf(s.out, "  %s\n", s.style.faint(line))
+	}
+	for _, d := range a.Lost {
+		fmt.Fprintf(s.out, "  %s\n", s.style.warn(lostLine(d)))
 	}
 	for _, d := range a.Declared {
 		word := "declared by the programs on " + strings.Join(d.Nodes, ", ")
@@ -107,16 +114,33 @@ func vipLine(a api.AppDetail) string {
 	return fmt.Sprintf("vip %s nowhere (%s)", a.Spec.VIP.Address, a.Spec.VIP.Interface)
 }
 
-// dataLine says how far the data of an instance are.
+// dataLines says how far each copy of data is.
+func (s *session) dataLines(ins []api.InstanceView) {
+	for _, in := range ins {
+		if in.Data != nil {
+			fmt.Fprintf(s.out, "  %s\n", s.style.faint(dataLine(in)))
+		}
+	}
+}
+
 func dataLine(in api.InstanceView) string {
-	line := fmt.Sprintf("data of %s on %s at %s", in.ID, in.Node, cmp.Or(in.Data.Position, "nothing"))
+	line := fmt.Sprintf("data of %s (%s) on %s at %s", in.ID, in.Role, in.Node, cmp.Or(in.Data.Position, "nothing"))
 	if in.Data.LagMS > 0 {
 		line += fmt.Sprintf(", %d ms behind", in.Data.LagMS)
+	}
+	if in.Data.Strays > 0 {
+		line += fmt.Sprintf(", %s of somebody who ships into an epoch that has ended were deleted", count(in.Data.Strays, "object"))
 	}
 	if in.Data.Error != "" {
 		line += ": " + in.Data.Error
 	}
 	return line
+}
+
+// lostLine says what a takeover went on without, and where it is.
+func lostLine(d events.DataLost) string {
+	return fmt.Sprintf("data lost: %s led epoch %d up to %s, and the app went on from %s without %s of changes; they are in %s on %s",
+		d.Node, d.Epoch, d.Found, cmp.Or(d.From, "nothing"), memory(spec.Bytes(d.Bytes)), d.Aside, d.Node)
 }
 
 // rulesOf says where an app wants to run, one rule a line.

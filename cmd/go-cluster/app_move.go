@@ -5,10 +5,11 @@ import (
 )
 
 type appMove struct {
-	App   string `arg:"" predictor:"app" help:"App to move."`
-	From  string `predictor:"node" placeholder:"NODE" help:"Node that the instance leaves. Needed when the app has several instances."`
-	To    string `predictor:"node" placeholder:"NODE" help:"Node that it moves to. Default: the best eligible one."`
-	Force bool   `help:"Override the guardrails (cooldown, rate, windows, freeze); never a hard placement rule."`
+	App         string `arg:"" predictor:"app" help:"App to move."`
+	From        string `predictor:"node" placeholder:"NODE" help:"Node that the instance leaves. Needed when the app has several instances."`
+	To          string `predictor:"node" placeholder:"NODE" help:"Node that it moves to. Default: the best eligible one."`
+	Force       bool   `help:"Override the guardrails (cooldown, rate, windows, freeze); never a hard placement rule."`
+	DeleteLocal bool   `help:"Delete the local data on the node that it leaves, once what is stored of them has been restored and checked."`
 	PlanFlags
 	FollowFlags
 }
@@ -28,7 +29,7 @@ func (cmd *appMove) Run(s *session) error {
 		return err
 	}
 	defer c.close()
-	req := api.MoveRequest{Meta: c.command(), App: cmd.App, From: cmd.From, To: cmd.To, Force: cmd.Force}
+	req := api.MoveRequest{Meta: c.command(), App: cmd.App, From: cmd.From, To: cmd.To, Force: cmd.Force, DeleteLocal: cmd.DeleteLocal}
 	if cmd.DryRun {
 		return c.dryRun(cmd.PlanFlags, api.PreviewRequest{Move: &req}, false)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/go-cluster/go-cluster/api"
@@ -29,17 +30,19 @@ func (f appFacts) settled() bool {
 func needed(c events.Class) bool { return c != events.ClassBalance && c != events.ClassPreference }
 
 // appAsOrder is the state of an app in the words of an order. A removal is complete once the app is gone, anything else once the
-// app is as declared. Only migrations that p has heard of since the command count; older ones belong to older commands.
+// app is as declared: an instance whose replacement has failed runs on as it was declared before, while the planner rests before the next
+// attempt and has nothing to do. Only migrations that p has heard of since the command count; older ones belong to older commands.
 func (p *progress) appAsOrder(kind string, f appFacts) api.OrderReply {
 	rep := api.OrderReply{Kind: kind, State: api.OrderOpen, Migrations: []api.MigrationView{}, Left: []string{}, Stuck: []api.PendingView{}}
 	for _, v := range f.after {
-		if m := p.migrations[v.ID]; openMigration(v) || m != nil && (v.Status == api.MigrationCompleted || outright(m.code)) {
+		if m := p.migrations[v.ID]; openMigration(v) || m != nil && (v.Status == api.MigrationCompleted || outright(cmp.Or(m.code, v.Code))) {
 			rep.Migrations = append(rep.Migrations, v)
 		}
 	}
+	failed := slices.ContainsFunc(latest(rep.Migrations), func(v api.MigrationView) bool { return v.Status == api.MigrationFailed })
 	running := (f.app.State == api.AppRunning || f.app.State == api.AppStopped) && f.app.Running >= f.app.Desired
 	switch {
-	case f.gone, kind != "remove" && running && f.settled():
+	case f.gone, kind != "remove" && running && !failed && f.settled():
 		rep.State = api.OrderCompleted
 	case f.app.State == api.AppPending:
 		rep.Left = append(rep.Left, f.app.Name)

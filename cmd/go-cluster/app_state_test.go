@@ -65,3 +65,16 @@ func TestAppFailuresThatCount(t *testing.T) {
 		}
 	}
 }
+
+// An app that runs on as it was declared before, because its replacement has failed, is not as declared: also while the planner rests.
+func TestFailedReplacementIsNotDone(t *testing.T) {
+	w := &watched{kind: "apply", name: "web"}
+	p := newProgress(w)
+	p.event(stored(t, "placement.migration.failed", `{"migration":"m1","instance":"web-0","to_node":"b","code":"step_failed","detail":"address in use"}`))
+	failed := []api.MigrationView{migration("m1", "web-0", "a", "b", api.MigrationFailed)}
+	up := api.AppDetail{AppView: api.AppView{Name: "web", State: api.AppRunning, Running: 1, Desired: 1}}
+	p.status(w, p.appAsOrder("apply", appFacts{app: up, before: failed, after: failed}))
+	if !p.over() || w.verdict().code != exitFailedMoves {
+		t.Errorf("over = %v: %+v", p.over(), w.verdict())
+	}
+}

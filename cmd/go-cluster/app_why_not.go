@@ -39,6 +39,9 @@ func (cmd *appWhyNot) Run(s *session) error {
 
 func (s *session) whyNotText(rep api.WhyNotReply) {
 	if !rep.Allowed {
+		if rep.Standby != "" {
+			s.sayf("%s is there as a standby", rep.Standby)
+		}
 		fmt.Fprintf(s.out, "%s refuses %s: %s\n", s.style.bold(rep.Node), s.style.bold(rep.App), count(len(rep.Rejections), "rule"))
 		s.rejections(s.out, "  ", rep.Rejections)
 		for _, r := range rep.Relax {

@@ -176,17 +176,19 @@ func planLines(p api.PreviewReply) map[string]string {
 		if m.Due {
 			return
 		}
+		does := "move " + route(m.From, m.To) + held
 		switch {
 		case m.To == "":
-			out[m.Instance] = "stop on " + m.From
+			does = "stop on " + m.From + held
 		case m.From == "":
-			out[m.Instance] = "start on " + m.To
+			does = "start on " + m.To + held
 		case m.From == m.To:
-			out[m.Instance] = "restart on " + m.To
-		default:
-			out[m.Instance] = "move " + route(m.From, m.To)
+			does = "restart on " + m.To + held
 		}
-		out[m.Instance] += held
+		if before := out[m.Instance]; before != "" { // in an earlier wave
+			does = before + ", then " + does
+		}
+		out[m.Instance] = does
 	}
 	for _, m := range p.Moves {
 		line(m, "")

@@ -102,14 +102,26 @@ func (cmd *auditTail) Run(s *session) error {
 	}
 	defer c.close()
 	rep, err := cmd.page(c, 0, cmd.Last, 0)
-	for ; err == nil; rep, err = cmd.page(c, rep.NextSeq, 1000, followWait) {
+	if err != nil {
+		return s.streamEnded(err)
+	}
+	log := outages{client: c}
+	for {
 		for _, r := range rep.Records {
 			if err := s.auditLine(r); err != nil {
 				return err
 			}
 		}
+		next, err := cmd.page(c, rep.NextSeq, 1000, followWait)
+		if err == nil {
+			log.up()
+			rep = next
+		} else if err := log.outage(err); err != nil {
+			return s.streamEnded(err)
+		} else {
+			rep.Records = nil
+		}
 	}
-	return s.streamEnded(err)
 }
 
 func (s *session) auditLine(r api.AuditRecord) error {

@@ -64,7 +64,7 @@ func (c *demoCluster) open(s *session, dev *devCommand) (err error) {
 	if c.plane, err = openControlPlane(s.ctx, cfg, here, &transport.BootstrapOptions{}, transport.NewRegistry()); err != nil {
 		return err
 	}
-	if c.nodes, err = dev.openNodes(demoName, c.home, c.at, c.log); err != nil {
+	if c.nodes, err = dev.openNodes(demoName, c.home, c.at, nil, c.log); err != nil {
 		return err
 	}
 	c.began, err = leasesOf(s.ctx, c.plane.base, c.nodes.ids)

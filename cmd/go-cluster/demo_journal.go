@@ -11,7 +11,7 @@ import (
 
 	json "github.com/go-json-experiment/json"
 
-	"github.com/go-cluster/go-cluster/examples/counter"
+	"github.com/go-cluster/go-cluster/examples/journal"
 )
 
 // journalBooks is what the counter's journal proves. The journal is written by the app alone, with the clock of the machine that all
@@ -28,7 +28,7 @@ type life struct {
 	node        string
 	epoch       uint64
 	pid         int
-	first, last counter.Line
+	first, last journal.Line
 	pause       time.Duration // since the last number of the life before
 	before      *life
 }
@@ -52,10 +52,10 @@ func (l life) why(pending uint64) string {
 func readJournal(text []byte) journalBooks {
 	var (
 		b    journalBooks
-		prev counter.Line
+		prev journal.Line
 	)
 	for raw := range bytes.Lines(text) {
-		var l counter.Line
+		var l journal.Line
 		if json.Unmarshal(raw, &l) != nil {
 			b.torn = true
 			continue
@@ -74,7 +74,7 @@ func readJournal(text []byte) journalBooks {
 }
 
 // live adds a line to the present life, or begins another.
-func (b *journalBooks) live(l, prev counter.Line) {
+func (b *journalBooks) live(l, prev journal.Line) {
 	if n := len(b.lives); n > 0 {
 		if now := &b.lives[n-1]; now.pid == l.PID && now.epoch == l.Epoch && now.node == l.Node {
 			now.last = l

@@ -14,6 +14,7 @@ import (
 	json "github.com/go-json-experiment/json"
 
 	"github.com/go-cluster/go-cluster/api"
+	"github.com/go-cluster/go-cluster/events"
 	"github.com/go-cluster/go-cluster/examples/ledger"
 	"github.com/go-cluster/go-cluster/spec"
 )
@@ -24,10 +25,12 @@ const (
 	ledgerPace  = 5 * time.Millisecond
 )
 
-// playLedger moves an app with a database while a client writes, and holds what the database has against what the client was told.
+// playLedger moves an app with a database and a standby while a client writes, and holds what the database has against what the client was told.
 func playLedger(ctx context.Context, d *demo) error {
-	d.say("ledger keeps a SQLite database. A client writes to it all the time, and keeps a journal of what was acknowledged.")
-	file, err := d.cluster.writeSpec(ledger.Spec, func(a *spec.App) { a.Migration.StepTimeout = spec.Duration(20 * time.Second) })
+	d.say("ledger keeps a SQLite database, and a copy of it on another node. A client writes to it all the time, and keeps a journal of what was acknowledged.")
+	file, err := d.cluster.writeSpec(ledger.Spec, func(a *spec.App) {
+		a.Standbys, a.Migration.StepTimeout = 1, spec.Duration(20*time.Second)
+	})
 	if err != nil {
 		return err
 	}
@@ -47,11 +50,18 @@ func playLedger(ctx context.Context, d *demo) error {
 		if err := w.more(ctx); err != nil {
 			return err
 		}
-		from, to, err := d.ledgerEnds(ctx)
+		to, err := d.ledgerStandby(ctx)
 		if err != nil {
 			return err
 		}
-		if _, err := d.cli(ctx, exitDone, "app move "+ledgerApp+" --from "+from+" --to "+to); err != nil {
+		if _, err := d.cli(ctx, exitDone, "app move "+ledgerApp); err != nil {
+			return err
+		}
+		at, err := d.ledgerShown(ctx)
+		if err != nil {
+			return err
+		}
+		if err := d.check(at[api.RoleActive].Node == to, "a move that names no target goes where the copy is", "ledger on "+to, "ledger on "+at[api.RoleActive].Node); err != nil {
 			return err
 		}
 	}
@@ -69,22 +79,32 @@ func playLedger(ctx context.Context, d *demo) error {
 	return err
 }
 
-// ledgerEnds returns where the ledger is and another node for it.
-func (d *demo) ledgerEnds(ctx context.Context) (from, to string, err error) {
+// ledgerShown returns the instance of the ledger and its standby, by role.
+func (d *demo) ledgerShown(ctx context.Context) (map[string]api.InstanceView, error) {
 	a, err := lookUp[api.AppDetail](ctx, d, "app show "+ledgerApp)
-	if err != nil {
-		return "", "", err
+	at := map[string]api.InstanceView{}
+	for _, in := range a.Instances {
+		at[in.Role] = in
 	}
-	if len(a.Instances) != 1 {
-		return "", "", fmt.Errorf("%s has %d instances", ledgerApp, len(a.Instances))
-	}
-	from = a.Instances[0].Node
-	for _, id := range d.cluster.nodes.ids {
-		if id != from {
-			to = id
+	return at, err
+}
+
+// ledgerStandby waits until the standby of the ledger follows the epoch that is written to, and returns its node.
+func (d *demo) ledgerStandby(ctx context.Context) (node string, err error) {
+	return node, d.eventually(ctx, "a copy is close behind on another node", "a standby with a position of the same epoch", func() (string, bool) {
+		at, err := d.ledgerShown(ctx)
+		if err != nil {
+			return err.Error(), false
 		}
-	}
-	return from, to, nil
+		active, standby := at[api.RoleActive], at[api.RoleStandby]
+		node = standby.Node
+		if active.Data == nil || standby.Data == nil {
+			return "no position of both", false
+		}
+		led, err1 := events.ParsePosition(active.Data.Position)
+		has, err2 := events.ParsePosition(standby.Data.Position)
+		return fmt.Sprintf("%s at %s, %s at %s", active.Node, led, standby.Node, has), err1 == nil && err2 == nil && has.Seq > 0 && has.Epoch == led.Epoch
+	})
 }
 
 // ledgerSteps shows the last move of the ledger, step by step.

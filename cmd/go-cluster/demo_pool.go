@@ -137,7 +137,7 @@ func (w *poolWatch) addresses() ([]string, error) {
 func addressesOf(a api.AppDetail) []string {
 	var at []string
 	for _, in := range a.Instances {
-		if port := in.Ports["http"]; port > 0 {
+		if port := in.Ports["http"]; port > 0 && in.Role != api.RoleStandby {
 			at = append(at, "http://"+net.JoinHostPort(in.Address, strconv.Itoa(port)))
 		}
 	}

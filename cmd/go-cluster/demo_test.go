@@ -31,7 +31,7 @@ func TestDemo(t *testing.T) {
 			t.Errorf("part %q is missing", a.title)
 		}
 	}
-	for _, part := range []string{"All 32 checks held", "exit 3 after", "exit 8 after", "$ go-cluster node drain node-1 --timeout 5m", "node.labels.updated"} {
+	for _, part := range []string{"All 38 checks held", "exit 3 after", "exit 8 after", "$ go-cluster node drain node-1 --timeout 5m", "node.labels.updated"} {
 		if !strings.Contains(o.out, part) {
 			t.Errorf("%q is missing", part)
 		}

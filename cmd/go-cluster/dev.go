@@ -102,7 +102,7 @@ func (cmd *devCommand) Run(s *session) error {
 	if err != nil {
 		return portTaken(err, "--http-port")
 	}
-	nodes, err := cmd.openNodes(cluster, home, at, log)
+	nodes, err := cmd.openNodes(cluster, home, at, reg, log)
 	if err != nil {
 		return err
 	}

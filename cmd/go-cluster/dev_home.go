@@ -4,13 +4,10 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 
-	"golang.org/x/sys/unix"
-
-	"github.com/go-cluster/go-cluster/agent"
+	"github.com/go-cluster/go-cluster/dirlock"
 )
 
 // devHome is the directory of one dev cluster:
@@ -50,18 +47,14 @@ func (h *devHome) prepare() error {
 			return err
 		}
 	}
-	f, err := os.Open(h.dir)
-	if err != nil {
-		return fail(exitUsage, "data directory: %w", err)
-	}
-	if err := agent.Flock(f); err != nil {
-		_ = f.Close()
-		if errors.Is(err, unix.EWOULDBLOCK) {
+	var err error
+	if h.lock, err = dirlock.TakeItself(h.dir); err != nil {
+		var held *dirlock.HeldError
+		if errors.As(err, &held) {
 			return fail(exitUsage, "%s is used by another go-cluster dev", h.dir).try("stop the other, or go-cluster dev --data-dir ANOTHER")
 		}
-		return fmt.Errorf("lock %s: %w", h.dir, err)
+		return fail(exitUsage, "data directory: %w", err)
 	}
-	h.lock = f
 	return h.installSelf()
 }
 

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
 
@@ -25,7 +26,7 @@ type devNodes struct {
 }
 
 // openNodes makes everything that the agents need. Close it after run.
-func (cmd *devCommand) openNodes(cluster string, home *devHome, at *devLink, log *zap.Logger) (*devNodes, error) {
+func (cmd *devCommand) openNodes(cluster string, home *devHome, at *devLink, metrics prometheus.Registerer, log *zap.Logger) (*devNodes, error) {
 	nodes := &devNodes{}
 	facts, err := machine.Facts(thisBuild().Version, "process")
 	if err != nil {
@@ -38,7 +39,7 @@ func (cmd *devCommand) openNodes(cluster string, home *devHome, at *devLink, log
 		id := fmt.Sprintf("node-%d", i+1)
 		cfg := agent.Config{
 			Cluster: cluster, Node: id, Dir: home.node(id), Address: "127.0.0.1", Facts: facts, Version: facts.Version,
-			NATSURL: at.servers, TTL: cmd.LeaseTTL, Dial: at.dial, Log: log, Load: load.Now, StopAppsOnExit: true, Addresses: agent.NoAddresses(noVIP),
+			NATSURL: at.servers, TTL: cmd.LeaseTTL, Dial: at.dial, Log: log, Load: load.Now, Metrics: metrics, StopAppsOnExit: true, Addresses: agent.NoAddresses(noVIP),
 		}
 		if err := nodes.open(&cfg, home, at, log); err != nil {
 			nodes.close()

@@ -19,7 +19,7 @@ import (
 
 	"github.com/go-cluster/go-cluster/agent/watchdog"
 	"github.com/go-cluster/go-cluster/api"
-	"github.com/go-cluster/go-cluster/examples/counter"
+	"github.com/go-cluster/go-cluster/examples/journal"
 )
 
 func TestDevStartsAndStops(t *testing.T) {
@@ -81,6 +81,10 @@ func TestDevIsKilled(t *testing.T) {
 	first, at := spawn(t, args...)
 	cluster := devAt{t, at}
 	cluster.awaitRunning("counter", "web")
+	awaitTrue(t, "something is counted", func() bool {
+		st, err := os.Stat(filepath.Join(dir, "counter.journal"))
+		return err == nil && st.Size() > 0
+	})
 	before := pids(t, dir, "web")
 	if o := cluster.cli("app", "move", "counter", "--detach"); o.code != exitDone {
 		t.Fatalf("move: %+v", o)
@@ -217,9 +221,9 @@ func checkCounted(t *testing.T, dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var before counter.Line
+	var before journal.Line
 	for s := bufio.NewScanner(bytes.NewReader(b)); s.Scan(); {
-		var l counter.Line
+		var l journal.Line
 		if json.Unmarshal(s.Bytes(), &l) != nil {
 			continue // torn by a kill
 		}

@@ -48,15 +48,22 @@ func (cmd *eventsCommand) Run(s *session) error {
 		}
 		next = rep.LastSeq + 1
 	}
+	log := outages{client: c}
 	for {
 		wait := time.Duration(0)
 		if cmd.Follow {
 			wait = followWait
 		}
 		rep, err := cmd.page(c, next, 500, wait)
+		if err != nil && cmd.Follow {
+			if err = log.outage(err); err == nil {
+				continue
+			}
+		}
 		if err != nil {
 			return c.streamEnded(err)
 		}
+		log.up()
 		for _, line := range rep.Lines {
 			if err := c.eventLine(line); err != nil {
 				return err

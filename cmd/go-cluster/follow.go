@@ -14,20 +14,18 @@ import (
 )
 
 const (
-	pollWait    = time.Second            // longest between two looks at an order
-	retryPause  = 500 * time.Millisecond // after a request that was not answered
-	outageLimit = time.Minute            // of a control plane that does not answer, before the watching ends
-	logLimit    = 2 * time.Second        // for what only adds detail: the event log, besides what it was asked to wait; freezes
-	logRetry    = 10 * time.Second       // until an event log that could not be read is asked again
-	silence     = 15 * time.Second       // without a change, after which the watcher is told what it waits for
+	pollWait   = time.Second            // longest between two looks at an order
+	retryPause = 500 * time.Millisecond // after a request that was not answered
+	logLimit   = 2 * time.Second        // for what only adds detail: the event log, besides what it was asked to wait; freezes
+	logRetry   = 10 * time.Second       // until an event log that could not be read is asked again
+	silence    = 15 * time.Second       // without a change, after which the watcher is told what it waits for
 )
 
 // watcher follows orders to their end. It only looks: whatever ends it, the work goes on.
 type watcher struct {
-	*client
+	outages
 	p       *progress
 	next    uint64    // first event not read yet
-	down    time.Time // since when the control plane does not answer; zero: it does
 	blind   time.Time // the event log cannot be read and is not asked before then: states only
 	spoke   time.Time // last line of progress
 	asked   bool      // whether moves are frozen
@@ -37,7 +35,7 @@ type watcher struct {
 // follow watches the orders from the event with sequence since on, prints each change, and ends when each order has ended or
 // only waits for a place. What it returns is the command's outcome.
 func (c *client) follow(p *progress, since uint64) error {
-	w := &watcher{client: c, p: p, next: max(since, 1), spoke: time.Now(), started: c.began}
+	w := &watcher{outages: outages{client: c}, p: p, next: max(since, 1), spoke: time.Now(), started: c.began}
 	for wait := time.Duration(0); ; wait = pollWait {
 		if err := w.look(wait); err != nil {
 			return w.ended(err)
@@ -118,33 +116,6 @@ func (w *watcher) events(wait time.Duration, upTo uint64) error {
 		w.next = max(w.next, rep.NextSeq)
 	}
 	return nil
-}
-
-// outage bears with a control plane that does not answer for a while; any other error is returned.
-func (w *watcher) outage(err error) error {
-	if w.ctx.Err() != nil {
-		return err
-	}
-	code := api.CodeOf(err)
-	if code != api.CodeUnavailable && code != api.CodeTimeout {
-		return err
-	}
-	now := time.Now()
-	if w.down.IsZero() {
-		w.down = now
-		w.notef("%s", styleOf(w.err).warn("the control plane does not answer, still trying: "+err.Error()))
-	}
-	if now.Sub(w.down) > outageLimit {
-		return fail(exitUnreachable, "no answer from the control plane for %s: %w", span(outageLimit), err)
-	}
-	return pause(w.ctx, retryPause)
-}
-
-func (w *watcher) up() {
-	if !w.down.IsZero() {
-		w.notef("%s", styleOf(w.err).faint("the control plane answers again"))
-		w.down = time.Time{}
-	}
 }
 
 func (w *watcher) print(changes []change) {

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"time"
 
@@ -47,10 +48,11 @@ func (s *session) serverLink(name string, log *zap.Logger) (*link, error) {
 	}
 }
 
-// unreachable tells a server that is not there, or not yet, from one that answers and refuses.
+// unreachable tells a server that is not there, not yet, or not any more, from one that answers and refuses.
 func unreachable(err error) bool {
 	var network net.Error
-	return errors.Is(err, nats.ErrNoServers) || errors.Is(err, nats.ErrTimeout) || errors.As(err, &network)
+	return errors.Is(err, nats.ErrNoServers) || errors.Is(err, nats.ErrTimeout) || errors.As(err, &network) ||
+		errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) // it ended while it was asked
 }
 
 // serverCluster is the cluster of a command that is a part of one. It is never guessed: who joins or makes the wrong cluster runs

@@ -141,7 +141,7 @@ func (cmd *nodeLabel) follow(c *client, rep api.LabelReply, plan api.PreviewRepl
 	for _, m := range plan.Moves {
 		p.apps[m.App] = true
 	}
-	w := &watcher{client: c, p: p, next: max(rep.Seq, 1), spoke: c.began, started: c.began}
+	w := &watcher{outages: outages{client: c}, p: p, next: max(rep.Seq, 1), spoke: c.began, started: c.began}
 	if err := w.untilStable(cmd.Node, rep.Seq); err != nil {
 		return err
 	}

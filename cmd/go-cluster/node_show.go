@@ -101,7 +101,14 @@ func (s *session) nodeDetail(n api.NodeDetail) {
 	if len(n.Labels) == 0 {
 		fmt.Fprintf(s.out, "  none; set one with: go-cluster node label %s key=value\n", n.ID)
 	}
+	if slices.ContainsFunc(n.Instances, func(in api.InstanceView) bool { return in.Data != nil }) {
+		fmt.Fprintln(s.out, "\ndata:")
+		s.dataLines(n.Instances)
+	}
 	s.instances(n.Instances)
+	for _, l := range n.Left {
+		fmt.Fprintf(s.out, "%s %s of %s: %s\n", s.style.warn("left behind:"), l.ID, l.App, l.Why)
+	}
 }
 
 // nodeOrder says what empties a node, who wants it, and how to call it off.

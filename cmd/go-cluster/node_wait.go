@@ -40,7 +40,7 @@ func (cmd *nodeWaitStable) Run(s *session) error {
 		return err
 	}
 	defer c.close()
-	w := &watcher{client: c, p: newProgress(), next: max(cmd.SinceSeq, 1), spoke: c.began, started: c.began}
+	w := &watcher{outages: outages{client: c}, p: newProgress(), next: max(cmd.SinceSeq, 1), spoke: c.began, started: c.began}
 	return w.untilStable(cmd.Node, cmd.SinceSeq)
 }
 

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -72,15 +74,16 @@ func (s *session) planTable(rep api.PreviewReply) {
 		}
 		g.row(m.Instance, route(m.From, m.To), m.Reason, strconv.Itoa(m.Wave), why)
 	}
-	all := 0
-	for _, m := range rep.Moves {
-		row(m)
-		all++
-	}
+	all := len(rep.Moves) + len(rep.Held)
+	moves := slices.Clone(rep.Moves)
 	for _, h := range rep.Held {
-		if all++; h.Wave > 0 {
-			row(h.PlannedMove)
+		if h.Wave > 0 {
+			moves = append(moves, h.PlannedMove)
 		}
+	}
+	slices.SortStableFunc(moves, func(x, y api.PlannedMove) int { return cmp.Compare(x.Wave, y.Wave) })
+	for _, m := range moves {
+		row(m)
 	}
 	g.flush("nothing would move")
 	for _, h := range rep.Held {
@@ -102,7 +105,11 @@ func (s *session) planTable(rep api.PreviewReply) {
 		if rep.Waves > 0 {
 			waves = " in " + count(rep.Waves, "wave")
 		}
-		fmt.Fprintf(s.out, "%s%s: %s\n", count(all, "move"), waves, least)
+		more := ""
+		if rep.More {
+			more = "the first "
+		}
+		fmt.Fprintf(s.out, "%s%s%s: %s\n", more, count(all, "move"), waves, least)
 	}
 	fmt.Fprintf(s.out, "imbalance %s → %s\n", percent(rep.Before.Imbalance), percent(rep.After.Imbalance))
 }

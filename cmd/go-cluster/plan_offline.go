@@ -126,5 +126,16 @@ func (s *session) offlineTable(p *snapshot.Plan) {
 	for _, b := range p.Blocked {
 		s.sayf("%s cannot go to %s: it waits in a circle with %s", b.Instance, b.To, strings.Join(b.Cycle, ", "))
 	}
+	stay := 0
+	for _, st := range p.Standbys {
+		if st.Fate == snapshot.FateStays {
+			stay++
+			continue
+		}
+		s.sayf("standby %s on %s %s: %s", st.Instance, st.Node, st.Fate, st.Why)
+	}
+	if stay > 0 {
+		s.sayf("%d of %d standbys stay where they are", stay, len(p.Standbys))
+	}
 	s.sayf("%s", p.Why)
 }

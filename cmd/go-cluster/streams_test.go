@@ -45,6 +45,8 @@ func TestEventsFollowed(t *testing.T) {
 		case 1: // where is the end?
 			return rep, nil
 		case 2:
+			return nil, api.Refuse(api.CodeTimeout, "the auditor catches up")
+		case 3:
 			if r.SinceSeq != 8 || r.Wait == 0 {
 				t.Errorf("followed with %+v", r)
 			}
@@ -57,15 +59,20 @@ func TestEventsFollowed(t *testing.T) {
 		interrupt()
 		return rep, nil
 	})})
-	cli(ctx, "", "--server", server.ClientURL(), "--cluster", p.cluster, "events", "-f").want(t, exitInterrupted, "{\"seq\":8}\n")
+	cli(ctx, "", "--server", server.ClientURL(), "--cluster", p.cluster, "events", "-f").want(t, exitInterrupted, "{\"seq\":8}\n",
+		"still trying: the auditor catches up", "answers again")
 }
 
 func TestAudit(t *testing.T) {
 	record := api.AuditRecord{TS: time.Now().Add(-time.Hour), Category: "placement", Action: "migration.started", App: "convex", Actor: "cli:ana", Seq: 9,
 		Data: []byte(`{"from_node":"node-1"}`)}
 	ctx, interrupt := context.WithCancel(t.Context())
+	var waited atomic.Int32
 	p := servePlane(t, "audit", answers{api.AuditList: answer(func(r api.AuditListRequest) (any, error) {
 		if r.SinceSeq == 10 {
+			if waited.Add(1) == 1 {
+				return nil, api.Refuse(api.CodeTimeout, "the auditor catches up")
+			}
 			interrupt()
 			return api.AuditListReply{NextSeq: 10}, nil
 		}

@@ -22,7 +22,9 @@ func (w *watched) verdict() verdict {
 	for _, v := range latest(w.last.Migrations) {
 		switch v.Status {
 		case api.MigrationCompleted:
-			moved++
+			if v.FromNode != "" { // a standby that is placed instead of another has not moved
+				moved++
+			}
 		case api.MigrationFailed, api.MigrationCancelled:
 			failed = append(failed, v)
 		}

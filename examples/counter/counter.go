@@ -8,6 +8,7 @@
 package counter
 
 import (
+	"cmp"
 	"context"
 	_ "embed"
 	"fmt"
@@ -19,6 +20,8 @@ import (
 	"time"
 
 	json "github.com/go-json-experiment/json"
+
+	"github.com/go-cluster/go-cluster/examples/journal"
 )
 
 // Spec is the app as `go-cluster app apply -f` takes it.
@@ -33,7 +36,7 @@ type counter struct {
 	node     string
 	epoch    uint64
 	interval time.Duration
-	journal  *journal // nil without JOURNAL
+	journal  *journal.Journal // nil without JOURNAL
 	stored   atomic.Uint64
 }
 
@@ -43,7 +46,7 @@ func Run(ctx context.Context, getenv func(string) string) error {
 	if err != nil {
 		return fmt.Errorf("counter: %w", err)
 	}
-	defer func() { _ = c.journal.close() }()
+	defer func() { _ = c.journal.Close() }()
 	address := net.JoinHostPort(getenv("GC_ADDRESS"), getenv("GC_PORT_HTTP"))
 	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", address)
 	if err != nil {
@@ -77,14 +80,12 @@ func newCounter(getenv func(string) string) (*counter, error) {
 			return nil, fmt.Errorf("GC_EPOCH: %w", err)
 		}
 	}
-	if name := getenv("JOURNAL"); name != "" {
-		j, last, err := openJournal(name)
-		if err != nil {
-			return nil, fmt.Errorf("JOURNAL: %w", err)
-		}
-		c.journal = j
-		c.stored.Store(last)
+	j, last, err := journal.Open(getenv("JOURNAL"))
+	if err != nil {
+		return nil, fmt.Errorf("JOURNAL: %w", err)
 	}
+	c.journal = j
+	c.stored.Store(last)
 	return c, nil
 }
 
@@ -101,7 +102,8 @@ func (c *counter) count(ctx context.Context, served <-chan error) error {
 		case <-tick.C:
 		}
 		n := c.stored.Load() + 1
-		if err := c.journal.append(Line{Node: c.node, Epoch: c.epoch, PID: os.Getpid(), N: n}); err != nil {
+		err := c.journal.Append(journal.Line{Node: c.node, Epoch: c.epoch, PID: os.Getpid(), N: n})
+		if err = cmp.Or(err, c.journal.Sync()); err != nil {
 			return fmt.Errorf("counter: store %d: %w", n, err)
 		}
 		c.stored.Store(n)

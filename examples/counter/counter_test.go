@@ -13,6 +13,7 @@ import (
 
 	json "github.com/go-json-experiment/json"
 
+	"github.com/go-cluster/go-cluster/examples/journal"
 	"github.com/go-cluster/go-cluster/spec"
 )
 
@@ -90,15 +91,15 @@ func run(t *testing.T, name, epoch string, n int) {
 }
 
 // lines returns the whole lines of a journal, without torn ones.
-func lines(t *testing.T, name string) []Line {
+func lines(t *testing.T, name string) []journal.Line {
 	t.Helper()
 	b, err := os.ReadFile(name)
 	if err != nil && !os.IsNotExist(err) {
 		t.Fatal(err)
 	}
-	var out []Line
+	var out []journal.Line
 	for s := bufio.NewScanner(bytes.NewReader(b)); s.Scan(); {
-		var l Line
+		var l journal.Line
 		if json.Unmarshal(s.Bytes(), &l) == nil {
 			out = append(out, l)
 		}

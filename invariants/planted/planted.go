@@ -22,6 +22,12 @@ const (
 	ForgetInFlight   = name == "forget_in_flight"  // places: what is on its way to a node takes nothing there
 	PendingUntold    = name == "pending_untold"    // places: an app with nowhere to go is not told to be Pending
 	FreezeIgnored    = name == "freeze_ignored"    // freezes: a move that somebody asks for is admitted while moves are frozen
+	ApprovalUnasked  = name == "approval_unasked"  // approvals: what has to be approved of is admitted at once
+	MetricTwice      = name == "metric_twice"      // metrics: a migration that failed is counted as completed too
+	BudgetIgnored    = name == "budget_ignored"    // budgets: an app's disruption budget holds nothing
+	WindowIgnored    = name == "window_ignored"    // budgets: moves begin by themselves outside of every maintenance window
+	TooMany          = name == "too_many"          // budgets: as many moves begin at once as there are
+	LabelsKept       = name == "labels_kept"       // folds: a label that is taken away stays in the fold
 	NoCooldown       = name == "no_cooldown"       // balance: every join is answered with a rebalance at once
 	DrainEarly       = name == "drain_early"       // orders: a drain is complete when nothing is moving
 	LabelsTwice      = name == "labels_twice"      // facts: labels that are as wanted are set again
@@ -30,8 +36,11 @@ const (
 	NoFence          = name == "no_fence"          // alone: neither the agent nor the watchdog ends anything when the lease runs out
 	EarlyStart       = name == "early_start"       // mandates: an agent starts the app when it has written the epoch down
 	StepDownLies     = name == "step_down_lies"    // mandates: an agent reports that it has stepped down and has not
+	FlushEarly       = name == "flush_early"       // writes: the rest of an app's data is shipped while the app still writes
+	LossUntold       = name == "loss_untold"       // writes: a node that recovers data says that nothing is missing
 	RawNewline       = name == "raw_newline"       // form: line feeds are stored unescaped
 	NoQuarantine     = name == "no_quarantine"     // quarantine: a message that is no event is passed over
+	StandbyBeside    = name == "standby_beside"    // standbys: a standby is placed wherever it fits, beside the app's instance, too
 	PrepareStarts    = name == "prepare_starts"    // effects: a standby is started when it is only to be prepared
 )
 
@@ -65,6 +74,12 @@ func All() []Mistake {
 		{"forget_in_flight", "places", "what is on its way to a node takes nothing there"},
 		{"pending_untold", "places", "an app with nowhere to go is not told to be Pending"},
 		{"freeze_ignored", "freezes", "a move that somebody asks for is admitted while moves are frozen"},
+		{"approval_unasked", "approvals", "what has to be approved of is admitted at once"},
+		{"metric_twice", "metrics", "a migration that failed is counted as completed too"},
+		{"budget_ignored", "budgets", "an app's disruption budget holds nothing"},
+		{"window_ignored", "budgets", "moves begin by themselves outside of every maintenance window"},
+		{"too_many", "budgets", "as many moves begin at once as there are"},
+		{"labels_kept", "folds", "a label that is taken away stays in the fold"},
 		{"no_cooldown", "balance", "every join is answered with a rebalance at once"},
 		{"drain_early", "orders", "a drain is complete when nothing is moving"},
 		{"labels_twice", "facts", "labels that are as wanted are set again"},
@@ -73,8 +88,11 @@ func All() []Mistake {
 		{"no_fence", "alone", "neither the agent nor the watchdog ends anything when the lease runs out"},
 		{"early_start", "mandates", "an agent starts the app when it has written the epoch down"},
 		{"step_down_lies", "mandates", "an agent reports that it has stepped down and has not"},
+		{"flush_early", "writes", "the rest of an app's data is shipped while the app still writes"},
+		{"loss_untold", "writes", "a node that recovers data says that nothing is missing"},
 		{"raw_newline", "form", "line feeds are stored unescaped"},
 		{"no_quarantine", "quarantine", "a message that is no event is passed over"},
+		{"standby_beside", "standbys", "a standby is placed wherever it fits, beside the app's instance, too"},
 		{"prepare_starts", "effects", "a standby is started when it is only to be prepared"},
 	}
 }

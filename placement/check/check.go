@@ -28,6 +28,7 @@ func Plan(s *snapshot.State, p *snapshot.Plan) []Violation {
 		return c.out
 	}
 	c.order()
+	c.budgets()
 	c.carryOut()
 	if p.OrderFree {
 		c.together()
@@ -67,12 +68,15 @@ func (c *checker) moves() {
 	for _, m := range c.w.s.InFlight {
 		flying[m.Instance] = true
 	}
-	seen := map[string]bool{}
+	last := map[string]string{} // instance → where its moves so far lead
 	for _, m := range c.p.Moves {
 		in := c.w.ins[m.Instance]
-		switch {
-		case seen[m.Instance]:
-			c.bad(m.Instance, "moves twice")
+		switch at, again := last[m.Instance]; {
+		case again && at != m.From:
+			c.bad(m.Instance, "moves on from %s, where it is not", m.From)
+		case again && !slices.Contains(m.After, m.Instance):
+			c.bad(m.Instance, "moves on without waiting for its own move")
+		case again: // it had to wait for others there
 		case c.w.apps[m.App] == nil:
 			c.bad(m.Instance, "no app %s", m.App)
 		case in == nil && m.From != "":
@@ -86,8 +90,12 @@ func (c *checker) moves() {
 		case m.Class == "" || m.Reason == "":
 			c.bad(m.Instance, "moves without class or reason")
 		}
-		seen[m.Instance] = true
-		if in == nil || m.From == "" {
+		_, again := last[m.Instance]
+		last[m.Instance] = m.To
+		if again && (m.Class == events.ClassForced || m.Class == events.ClassRecovery) {
+			c.bad(m.Instance, "moves on as %s, and it may stay where it came to", m.Class)
+		}
+		if again || in == nil || m.From == "" {
 			continue
 		}
 		n := c.w.nodes[m.From]
@@ -97,8 +105,9 @@ func (c *checker) moves() {
 			c.bad(m.Instance, "class %s, and it has to leave %s: %v", m.Class, m.From, must)
 		}
 	}
+	moves := func(id string) bool { _, ok := last[id]; return ok }
 	for id, in := range c.w.ins {
-		if in.Node == "" || seen[id] || flying[id] || c.waits(id) {
+		if in.Node == "" || moves(id) || flying[id] || c.waits(id) {
 			continue
 		}
 		if n := c.w.nodes[in.Node]; n.Status != "suspected" && (leaves(n) || !c.w.allowed(in.App, n)) {
@@ -118,14 +127,14 @@ func (c *checker) order() {
 	if p := c.w.s.Policy; p != nil && p.Migration.MaxConcurrent > 0 {
 		limit = p.Migration.MaxConcurrent
 	}
-	perWave, perApp, waveOf := map[int]int{}, map[string]int{}, map[string]int{}
+	perWave, perApp, wavesOf := map[int]int{}, map[string]int{}, map[string][]int{}
 	last := 1
 	for _, m := range c.p.Moves {
 		if m.Wave < last {
 			c.bad(m.Instance, "is in wave %d after wave %d", m.Wave, last)
 		}
 		last = m.Wave
-		waveOf[m.Instance] = m.Wave
+		wavesOf[m.Instance] = append(wavesOf[m.Instance], m.Wave)
 		if m.Class != events.ClassRecovery {
 			if perWave[m.Wave]++; perWave[m.Wave] > limit {
 				c.bad(m.Instance, "is number %d of wave %d, %d at once are allowed", perWave[m.Wave], m.Wave, limit)
@@ -138,8 +147,8 @@ func (c *checker) order() {
 	}
 	for _, m := range c.p.Moves {
 		for _, o := range m.After {
-			if w, ok := waveOf[o]; !ok || w >= m.Wave {
-				c.bad(m.Instance, "in wave %d waits for %s in wave %d", m.Wave, o, w)
+			if w := wavesOf[o]; len(w) == 0 || w[0] >= m.Wave {
+				c.bad(m.Instance, "in wave %d waits for %s in waves %d", m.Wave, o, w)
 			}
 		}
 	}
@@ -182,7 +191,7 @@ func (c *checker) carryOut() {
 		i = j
 	}
 	for _, m := range c.p.Moves {
-		if m.To == "" || c.w.nodes[m.To] == nil {
+		if m.To == "" || c.w.nodes[m.To] == nil || c.w.ins[m.Instance].Node != m.To {
 			continue
 		}
 		if wrong := c.w.wrong(m.Instance, m.To, false); len(wrong) > 0 {

@@ -49,15 +49,16 @@ func TestCheckBites(t *testing.T) {
 		return snapshot.Move{Instance: instance + "-0", App: instance, From: from, To: to, Class: class, Reason: events.ReasonRebalance, Wave: wave}
 	}
 	for want, moves := range map[string][]snapshot.Move{
-		"labels or on_nodes do not allow": {move("a", "n1", "n4", events.ClassBalance, 1)},
-		"keeps away from":                 {move("b", "n1", "n2", events.ClassBalance, 1)},
-		"the plan says of a on n3":        {move("a", "n3", "n2", events.ClassBalance, 1)},
-		"moves twice":                     {move("a", "n1", "n2", events.ClassBalance, 1), move("a", "n1", "n3", events.ClassBalance, 2)},
-		"stays":                           {move("a", "n1", "n1", events.ClassBalance, 1)},
-		"without class or reason":         {{Instance: "a-0", App: "a", From: "n1", To: "n3", Wave: 1}},
-		"has to leave n1: false":          {move("a", "n1", "n3", events.ClassForced, 1)},
-		"after wave 2":                    {move("a", "n1", "n3", events.ClassBalance, 2), move("b", "n1", "n3", events.ClassBalance, 1)},
-		"no node n9":                      {move("a", "n1", "n9", events.ClassBalance, 1)},
+		"labels or on_nodes do not allow":   {move("a", "n1", "n4", events.ClassBalance, 1)},
+		"keeps away from":                   {move("b", "n1", "n2", events.ClassBalance, 1)},
+		"the plan says of a on n3":          {move("a", "n3", "n2", events.ClassBalance, 1)},
+		"moves on from n1, where it is not": {move("a", "n1", "n2", events.ClassBalance, 1), move("a", "n1", "n3", events.ClassBalance, 2)},
+		"without waiting for its own move":  {move("a", "n1", "n2", events.ClassBalance, 1), move("a", "n2", "n3", events.ClassBalance, 2)},
+		"stays":                             {move("a", "n1", "n1", events.ClassBalance, 1)},
+		"without class or reason":           {{Instance: "a-0", App: "a", From: "n1", To: "n3", Wave: 1}},
+		"has to leave n1: false":            {move("a", "n1", "n3", events.ClassForced, 1)},
+		"after wave 2":                      {move("a", "n1", "n3", events.ClassBalance, 2), move("b", "n1", "n3", events.ClassBalance, 1)},
+		"no node n9":                        {move("a", "n1", "n9", events.ClassBalance, 1)},
 	} {
 		s := uneven()
 		found := check.Plan(s, &snapshot.Plan{Moves: moves})

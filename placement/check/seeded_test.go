@@ -88,7 +88,7 @@ func TestEachRuleBrokenOnceIsCaught(t *testing.T) {
 			wrong:  snapshot.Plan{Moves: []snapshot.Move{m("pair-0", "n1", "n4", 1), m("pair-1", "n2", "n3", 1)}},
 			change: func(s *snapshot.State) { s.Nodes = append(s.Nodes, snapshot.Node{ID: "n4"}) }, want: "is number 2 of its app in wave 1"},
 		"waits for a later one": {good: snapshot.Plan{Moves: []snapshot.Move{m("pair-0", "n1", "n3", 1), m("named-0", "n1", "n2", 2, "pair-0")}},
-			wrong: snapshot.Plan{Moves: []snapshot.Move{m("pair-0", "n1", "n3", 1), m("named-0", "n1", "n2", 1, "pair-0")}}, want: "in wave 1 waits for pair-0 in wave 1"},
+			wrong: snapshot.Plan{Moves: []snapshot.Move{m("pair-0", "n1", "n3", 1), m("named-0", "n1", "n2", 1, "pair-0")}}, want: "in wave 1 waits for pair-0 in waves [1]"},
 		"not order-free": { // named leaves n1 for n3, and big may come to n1 only then
 			good:   snapshot.Plan{Moves: []snapshot.Move{m("named-0", "n1", "n2", 1), m("big-0", "n3", "n1", 2, "named-0")}},
 			wrong:  snapshot.Plan{OrderFree: true, Moves: []snapshot.Move{m("named-0", "n1", "n2", 1), m("big-0", "n3", "n1", 2)}},

@@ -266,7 +266,8 @@ func (pl *planner) home() {
 	}
 }
 
-// prefer moves units to where they would rather be: only where the gain is worth more than the move, and evenness does not suffer.
+// prefer moves units to where they would rather be: only where the gain is worth more than the move, and evenness does not suffer: a node stays
+// within what is even as whole instances go, or within half the threshold of it. More, and the next balance would take it back.
 func (pl *planner) prefer() {
 	p, b := pl.p, pl.b
 	slack := p.Policy.AutoRebalance.Threshold / 2
@@ -287,7 +288,7 @@ func (pl *planner) prefer() {
 		}
 		for _, u := range units {
 			n := b.at[u]
-			if n == none || b.moved(u) || pl.resting(u) || float64(b.weight[n]-1) < math.Floor(fair(n)*(1-slack)) {
+			if n == none || b.moved(u) || pl.resting(u) || float64(b.weight[n]-1) < min(math.Floor(fair(n)+1e-9), math.Ceil(fair(n)*(1-slack))) {
 				continue
 			}
 			to := none
@@ -296,7 +297,7 @@ func (pl *planner) prefer() {
 				if gain <= 25*app.MoveCost || to != none && app.Points(p.Nodes[m].Group) <= app.Points(p.Nodes[to].Group) {
 					continue
 				}
-				if float64(b.weight[m]+1) <= math.Ceil(fair(m)*(1+slack)) && b.fits(u, m, orderFree) {
+				if float64(b.weight[m]+1) <= max(math.Ceil(fair(m)-1e-9), math.Floor(fair(m)*(1+slack))) && b.fits(u, m, orderFree) {
 					to = m
 				}
 			}

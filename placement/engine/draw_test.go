@@ -221,6 +221,7 @@ func applied(s *snapshot.State, moves []snapshot.Move, now time.Time) *snapshot.
 	for _, m := range moves {
 		i, known := at[m.Instance]
 		if !known {
+			at[m.Instance] = len(o.Instances)
 			o.Instances = append(o.Instances, snapshot.Instance{ID: m.Instance, App: m.App, Node: m.To, MovedAt: now})
 			continue
 		}

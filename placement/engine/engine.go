@@ -2,7 +2,6 @@ package engine
 
 import (
 	"cmp"
-	"maps"
 	"math"
 	"slices"
 
@@ -39,9 +38,11 @@ type planner struct {
 	stops    map[int32]bool // units that are stopped
 	note     map[int32]note // units that move for a reason of their own
 	pending  []int32
+	trail    map[int32][]int32 // app → units that wait for a place and go with it
 	trying   bool
 	stuck    map[int32]bool // unit → it would wait in a circle, so it stays
 	repaired bool
+	sought   bool    // a search was made, whether it found anything or not
 	amiss    []int32 // nodes that hold what breaks a rule together at the start
 	repairs  int     // moves that repair needs at least
 	flow     *outcome
@@ -56,44 +57,23 @@ type note struct {
 	text   string
 }
 
-// Compute makes the plan for a problem.
-func Compute(p *model.Problem, r Request) *Result { return compute(p, r, false) }
-
-const mostRounds = 100 // each makes the potential less
-
-// compute makes a plan; one that only tries something out does not look for what else could be tried. Where the plan rests on a
-// search it plans on from where that ended until nothing more is found: a plan that has been carried out is followed by none. What only
-// counted is exact, and needs none of this.
-func compute(p *model.Problem, r Request, trying bool) *Result {
-	pl, steps, circles := once(p, r)
-	pl.trying = trying
-	for range mostRounds {
-		if !pl.searched() && len(circles) == 0 {
-			break
-		}
-		more, _, _ := once(pl.carriedOut(), r)
-		was, notes, pending := pl.places(), maps.Clone(pl.note), slices.Clone(pl.pending)
-		if !pl.adopt(more) {
-			break
-		}
-		both, blocked := pl.arrange(pl.steps())
-		if len(blocked) > 0 { // it can be done only after this plan
-			pl.restore(was)
-			pl.note, pl.pending = notes, pending
-			break
-		}
-		steps = both
-		switch {
-		case len(circles) > 0: // what was left out and came in again was not counted: only what has to move is a bound
-			pl.flow = nil
-		case pl.flow != nil:
-			pl.flow.exact = false
+// Compute makes the plan for a problem. What has no other place takes the room that standbys hold, and they end.
+func Compute(p *model.Problem, r Request) *Result {
+	out := compute(p, r, false)
+	if r.Voluntary || len(p.State.Standbys) == 0 {
+		return out
+	}
+	if len(out.Pending) > 0 {
+		bare := *p.State
+		bare.Standbys = nil
+		if without, err := model.Compile(&bare); err == nil {
+			if other := compute(without, r, false); len(other.Pending) < len(out.Pending) {
+				out = other
+			}
 		}
 	}
-	circles = slices.DeleteFunc(circles, func(b snapshot.Blocked) bool {
-		return slices.ContainsFunc(steps, func(s step) bool { return p.Units[s.u].ID == b.Instance })
-	})
-	return pl.result(steps, circles)
+	out.Standbys = fates(p, out.Plan)
+	return out
 }
 
 // once decides and orders the moves. Those that would wait for each other in a circle stay, and what is best without them is decided
@@ -153,6 +133,9 @@ func decide(p *model.Problem, r Request, stuck map[int32]bool) *planner {
 			pl.prefer()
 		}
 	}
+	if pl.searched() {
+		pl.dropNeedless()
+	}
 	if pl.searched() && !pl.better(start) { // it went round in circles
 		pl.restore(start)
 		pl.flow, pl.repaired, pl.pending = nil, false, free
@@ -205,50 +188,6 @@ func (pl *planner) potential() (x potential) {
 	x.over = math.Round(x.over*1e9) / 1e9
 	x.even = math.Round(x.even*1e9) / 1e9
 	return x
-}
-
-// carriedOut is the problem once the plan has ended.
-func (pl *planner) carriedOut() *model.Problem {
-	next := *pl.p
-	next.Units = slices.Clone(pl.p.Units)
-	for u := range next.Units {
-		unit := &next.Units[u]
-		if !unit.Moving && pl.b.at[u] != none {
-			unit.Node, unit.New = pl.b.at[u], false
-		}
-	}
-	return &next
-}
-
-// adopt goes on to where a later plan would be, and says whether that is elsewhere.
-func (pl *planner) adopt(later *planner) (changed bool) {
-	for u, to := range later.b.at {
-		v := int32(u)
-		if to == none || to == pl.b.at[v] || !later.b.moved(v) || pl.p.Units[v].Moving {
-			continue
-		}
-		changed = true
-		if pl.stuck[v] { // it has found a way after all, and counts like others
-			delete(pl.stuck, v)
-			pl.b.locked[v] = false
-		}
-		if pl.b.at[v] != none {
-			pl.b.lift(v)
-		}
-		pl.b.put(v, to)
-		if n, ok := later.note[v]; ok {
-			if _, had := pl.note[v]; !had && pl.b.home[v] != none {
-				pl.note[v] = n
-			}
-		}
-		if pl.b.at[v] == pl.b.home[v] {
-			delete(pl.note, v)
-		}
-	}
-	if changed {
-		pl.stillWaiting()
-	}
-	return changed
 }
 
 func (pl *planner) findScope() {

@@ -144,6 +144,12 @@ func (pl *planner) place(free []int32) {
 		return cmp.Or(cmp.Compare(bit(len(pl.p.Apps[ux.App].With) > 0), bit(len(pl.p.Apps[uy.App].With) > 0)), cmp.Compare(rank(pl.note[x].class), rank(pl.note[y].class)),
 			cmp.Compare(open[ux.App], open[uy.App]), cmp.Compare(pl.size(y), pl.size(x)), cmp.Compare(x, y))
 	})
+	pl.trail = map[int32][]int32{}
+	for _, u := range free {
+		for _, o := range pl.p.Apps[pl.p.Units[u].App].With {
+			pl.trail[o] = append(pl.trail[o], u)
+		}
+	}
 	var left []int32
 	for _, u := range free {
 		if b.at[u] != none { // it followed another
@@ -169,15 +175,55 @@ func (pl *planner) place(free []int32) {
 	slices.Sort(pl.pending)
 }
 
-// settle puts a unit, and those that follow it, on the best node that takes them.
+// settle puts a unit, and those that follow it, on the best node that takes them: one where its app has a standby before any other.
 func (pl *planner) settle(u int32) bool {
-	for _, free := range []bool{orderFree, atTheEnd} {
-		if to := pl.b.shelf.target(u, free, pl.p.Units[u].Node); to != none {
+	for _, to := range pl.p.Apps[pl.p.Units[u].App].Standbys {
+		if to != pl.p.Units[u].Node && pl.b.fits(u, to, orderFree) {
 			pl.b.put(u, to)
 			return true
 		}
 	}
+	for _, free := range []bool{orderFree, atTheEnd} {
+		if to := pl.b.shelf.target(u, free, pl.p.Units[u].Node); to != none {
+			pl.b.put(u, pl.inCompany(u, to, free))
+			return true
+		}
+	}
 	return false
+}
+
+// inCompany returns, instead of a node that takes a unit, the one that takes most of those that wait to go with it, too.
+func (pl *planner) inCompany(u, to int32, free bool) int32 {
+	b, trail := pl.b, pl.trail[pl.p.Units[u].App]
+	if len(trail) == 0 {
+		return to
+	}
+	take := func(n int32) (count int) {
+		b.put(u, n)
+		var there []int32
+		for _, f := range trail {
+			if b.at[f] == none && b.fits(f, n, free) {
+				b.put(f, n)
+				there = append(there, f)
+			}
+		}
+		for _, f := range there {
+			b.lift(f)
+		}
+		b.lift(u)
+		return len(there)
+	}
+	first, most, threshold := to, take(to), pl.p.Policy.Migration.LoadThreshold
+	for n := range pl.p.Nodes {
+		n := int32(n)
+		if n == first || n == pl.p.Units[u].Node || threshold > 0 && pl.p.Nodes[n].Load > threshold || !b.fits(u, n, free) {
+			continue
+		}
+		if count := take(n); count > most || count == most && to != first && len(b.units[n]) < len(b.units[to]) {
+			to, most = n, count
+		}
+	}
+	return to
 }
 
 // size is how much a unit takes of what there is, summed over the resources.

@@ -53,6 +53,9 @@ func (pl *planner) hold(out *snapshot.Plan, steps []step) {
 				held("cooldown", until, "%s %s at %s, cooldown %s", m.App, word, lastOf[unit.App].UTC().Format(time.RFC3339), c)
 			}
 		}
+		if s.spent != "" {
+			held(s.rule, time.Time{}, "%s", s.spent)
+		}
 		window := func() {
 			if automatic {
 				if until := spec.NextOpen(policy.MaintenanceWindows, start); !until.Equal(start) {

@@ -43,6 +43,7 @@ const (
 // improve searches from where the board is for one that is better; each try takes another way and more time. It says whether anything
 // changed.
 func (pl *planner) improve(a aim, nodes []int32, try int) bool {
+	pl.sought = true
 	l := &local{pl: pl, aim: a, nodes: nodes, index: slices.Repeat([]int32{none}, len(pl.p.Nodes))}
 	for i, n := range nodes {
 		l.index[n] = int32(i)

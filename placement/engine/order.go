@@ -7,7 +7,6 @@ import (
 
 	"github.com/go-cluster/go-cluster/events"
 	"github.com/go-cluster/go-cluster/placement/snapshot"
-	"github.com/go-cluster/go-cluster/spec"
 )
 
 // arrange orders the steps: by class, and within balance such that every prefix gains most. Steps that do not fit beside what was
@@ -257,78 +256,4 @@ func (pl *planner) moving() []int32 {
 		}
 	}
 	return pl.flying
-}
-
-// waves gives each step the first wave that has room: at most max_concurrent at once, of an app at most max_parallel, and none before
-// what it waits for. Recovery has a limit of its own.
-func (pl *planner) waves(steps []step) {
-	policy := &pl.p.Policy
-	limit := max(policy.Migration.MaxConcurrent, 1)
-	balance := limit
-	if n := policy.AutoRebalance.MaxConcurrent; n > 0 && !pl.r.Rebalance {
-		balance = min(balance, n)
-	}
-	inFlight, perApp := 0, map[int32]int{}
-	for _, u := range pl.moving() {
-		inFlight++
-		perApp[pl.p.Units[u].App]++
-	}
-	var taken, even []int // by wave: all but recovery; of balance and preference
-	at := func(list *[]int, w int) *int {
-		for len(*list) <= w {
-			*list = append(*list, 0)
-		}
-		return &(*list)[w]
-	}
-	*at(&taken, 1) = min(inFlight, limit)
-	next := map[int32]int{} // app → wave before which it has no room
-	slot := map[int32]int{} // app → moves in that wave
-	for a, n := range perApp {
-		next[a], slot[a] = 1, n
-	}
-	waveOf := map[int32]int{}
-	first := 1 // no wave before it has room
-	firstEven := 1
-	for i := range steps {
-		s := &steps[i]
-		app := pl.p.Units[s.u].App
-		recovery := s.class == events.ClassRecovery
-		voluntary := s.class == events.ClassBalance || s.class == events.ClassPreference
-		w := max(1, next[app])
-		for _, o := range s.after {
-			w = max(w, waveOf[o]+1)
-		}
-		parallel := max(pl.p.Apps[app].Spec.Migration.MaxParallel, 1)
-		if pl.p.Apps[app].Mode == spec.Singleton {
-			parallel = 1
-		}
-		if w == next[app] && slot[app] >= parallel {
-			w++
-		}
-		if !recovery {
-			w = max(w, first)
-			if voluntary {
-				w = max(w, firstEven)
-			}
-			for *at(&taken, w) >= limit || voluntary && *at(&even, w) >= balance {
-				w++
-			}
-			*at(&taken, w)++
-			for *at(&taken, first) >= limit {
-				first++
-			}
-			if voluntary {
-				*at(&even, w)++
-				for *at(&even, firstEven) >= balance || *at(&taken, firstEven) >= limit {
-					firstEven++
-				}
-			}
-		}
-		if next[app] != w {
-			next[app], slot[app] = w, 0
-		}
-		slot[app]++
-		s.wave, waveOf[s.u] = w, w
-	}
-	slices.SortStableFunc(steps, func(x, y step) int { return cmp.Compare(x.wave, y.wave) })
 }

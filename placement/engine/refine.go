@@ -7,8 +7,12 @@ import (
 // tries is how often repair searches anew while something is amiss or without a place.
 const tries = 2
 
-// small is how many nodes may be searched again only to save a move.
-const small = 64
+// small is how many nodes may be searched again only to save a move. Where only rules are broken, which everything that has a place breaks by
+// itself, longer searches follow: they mend more, and with fewer moves.
+const (
+	small     = 64
+	moreTries = 4
+)
 
 // refine goes on from what placing and repairing one by one ended with, unless that is known to be the best: nothing is amiss or
 // without a place, and no move could have been left out.
@@ -27,10 +31,33 @@ func (pl *planner) refine(start []int32) {
 			break
 		}
 	}
+	if len(nodes) <= small && len(pl.p.Units) <= smallProblem && pl.plain() {
+		for try := tries; try < tries+moreTries && !(pl.whole() && pl.mended() <= pl.repairs); try++ {
+			changed = pl.improve(aim{free: true}, nodes, try) || changed
+			if !pl.whole() {
+				changed = pl.daring(aim{}, nodes, try) || changed
+			}
+		}
+	}
 	if changed {
 		pl.repaired = true
 		pl.whyRefined(start, was)
 	}
+}
+
+// plain says whether everything has a place, and no app has rules on where others or its other instances are, but to keep away.
+func (pl *planner) plain() bool {
+	for a := range pl.p.Apps {
+		if len(pl.p.Apps[a].With)+len(pl.p.Apps[a].Spread) > 0 {
+			return false
+		}
+	}
+	for u, n := range pl.b.at {
+		if n == none && !pl.stops[int32(u)] {
+			return false
+		}
+	}
+	return true
 }
 
 // daring searches for what can be had only if moves wait for each other. What would have them wait in a circle is not taken.

@@ -16,6 +16,8 @@ type step struct {
 	from, to int32 // none: starts, stops
 	note
 	after []int32 // steps that have to end first
+	rule  string  // by which a disruption budget of its app holds it
+	spent string  // why the disruption budget of its app holds it; "" if it does not
 	wave  int
 }
 

@@ -318,6 +318,20 @@ var arena = map[string]func(*rand.Rand) (*snapshot.State, engine.Request){
 	"one resource": func(r *rand.Rand) (*snapshot.State, engine.Request) {
 		return overloaded(r, 20, 72, []string{"cpu"}, false), engine.Request{}
 	},
+	"nodes of different weight": func(r *rand.Rand) (*snapshot.State, engine.Request) {
+		return draw(r, shape{nodes: 12, apps: 30, density: 0.7, weights: true}), engine.Request{Rebalance: true}
+	},
+	"two nodes are lost": func(r *rand.Rand) (*snapshot.State, engine.Request) {
+		s := draw(r, shape{nodes: 14, apps: 30, density: 0.6})
+		s.Nodes[2].Status, s.Nodes[5].Status = "lost", "lost"
+		return s, engine.Request{Rebalance: r.IntN(2) == 0}
+	},
+	"one resource, tight": func(r *rand.Rand) (*snapshot.State, engine.Request) {
+		return overloaded(r, 20, 92, []string{"cpu"}, false), engine.Request{}
+	},
+	"three resources, tight": func(r *rand.Rand) (*snapshot.State, engine.Request) {
+		return overloaded(r, 20, 92, []string{"cpu", "memory", "disk"}, true), engine.Request{}
+	},
 	"three resources": func(r *rand.Rand) (*snapshot.State, engine.Request) {
 		return overloaded(r, 20, 72, []string{"cpu", "memory", "disk"}, true), engine.Request{}
 	},

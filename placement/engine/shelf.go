@@ -1,10 +1,6 @@
 package engine
 
-import (
-	"slices"
-
-	"github.com/go-cluster/go-cluster/events"
-)
+import "slices"
 
 // shelf keeps the open nodes by atom – those that no app's rules and no weight tell apart – and in one by how many units they have,
 // so that a good place is found without looking at every node.
@@ -12,7 +8,6 @@ type shelf struct {
 	b      *board
 	atom   []int32
 	atoms  []atom
-	known  map[atomKey]int32
 	allows [][]int32
 }
 
@@ -24,36 +19,26 @@ type atom struct {
 }
 
 func newShelf(b *board) *shelf {
-	s := &shelf{b: b, atom: make([]int32, len(b.p.Nodes)), known: map[atomKey]int32{}, allows: make([][]int32, len(b.p.Apps))}
+	s := &shelf{b: b, atom: make([]int32, len(b.p.Nodes)), allows: make([][]int32, len(b.p.Apps))}
+	type key struct {
+		group  int32
+		weight int64
+	}
+	known := map[key]int32{}
 	for n := range b.p.Nodes {
-		s.find(int32(n))
+		node := &b.p.Nodes[n]
+		k := key{node.Group, node.Weight}
+		a, ok := known[k]
+		if !ok {
+			a = int32(len(s.atoms))
+			known[k] = a
+			s.atoms = append(s.atoms, atom{group: k.group, weight: k.weight})
+		}
+		s.atom[n] = a
 		s.put(int32(n))
 	}
 	b.shelf = s
 	return s
-}
-
-type atomKey struct {
-	group  int32
-	weight int64
-}
-
-// find gives a node its atom, a new one if no other node is like it.
-func (s *shelf) find(n int32) {
-	node := &s.b.p.Nodes[n]
-	k := atomKey{node.Group, node.Weight}
-	a, ok := s.known[k]
-	if !ok {
-		a = int32(len(s.atoms))
-		s.known[k] = a
-		s.atoms = append(s.atoms, atom{group: k.group, weight: k.weight})
-		for app, list := range s.allows {
-			if list != nil && s.b.p.Apps[app].Allows(k.group) {
-				s.allows[app] = append(list, a)
-			}
-		}
-	}
-	s.atom[n] = a
 }
 
 // put shelves a node. Levels are in the order of the nodes' numbers, so that what is found first does not depend on what happened before.
@@ -132,73 +117,4 @@ func (s *shelf) target(u int32, free bool, except int32) int32 {
 		}
 	}
 	return best
-}
-
-// choose returns the best node for one more unit of an app, and how many nodes each reason rules out. Nodes that the app's rules do
-// not allow are counted by atom and not looked at one by one.
-func (s *shelf) choose(app int32) (string, map[string]int) {
-	p := s.b.p
-	a := &p.Apps[app]
-	refused := map[string]int{}
-	best, most := none, 0.0
-	for i := range s.atoms {
-		at := &s.atoms[i]
-		if !a.Allows(at.group) {
-			for _, level := range at.levels {
-				refused["label"] += len(level)
-			}
-			continue
-		}
-		looks := 0
-	levels:
-		for level := at.lowest; int(level) < len(at.levels); level++ {
-			for _, n := range at.levels[level] {
-				sc := scorePoint*float64(a.Points(at.group)) - scoreUnit*float64(level)*1000/float64(at.weight) - scoreLoad*p.Nodes[n].Load
-				switch {
-				case s.b.refuses(app, n) != "":
-					refused[s.b.refuses(app, n)]++
-				case best == none || sc > most:
-					best, most = n, sc
-				}
-				if looks++; looks >= mostLooks || best == n {
-					break levels
-				}
-			}
-		}
-	}
-	if best == none {
-		return "", refused
-	}
-	return p.Nodes[best].ID, refused
-}
-
-// refuses names the first rule by which an open node that the app's own rules allow does not take one more unit of it, "" for none.
-func (b *board) refuses(app, n int32) string {
-	a := &b.p.Apps[app]
-	if b.hasApp(app, n) {
-		return events.RuleOccupied
-	}
-	for d, v := range a.Demand {
-		if at := int(n)*b.dims + d; v > 0 && b.used[at]+b.ghost[at]+v > b.p.Nodes[n].Cap[d] {
-			return b.p.Dims[d]
-		}
-	}
-	if len(a.Away) > 0 {
-		for _, o := range b.units[n] {
-			if !b.together(app, b.p.Units[o].App) {
-				return events.RuleAwayFrom
-			}
-		}
-	}
-	for _, o := range a.With {
-		if o == none || !b.hasApp(o, n) {
-			return events.RuleWith
-		}
-	}
-	for i := range a.Spread {
-		if !b.spreads(app, i, n, none) {
-			return events.RuleSpread
-		}
-	}
-	return ""
 }

@@ -57,7 +57,7 @@ func TestRepairIsNearItsBound(t *testing.T) {
 		{"one resource", []string{"cpu"}, false, 72, 1.05},
 		{"three resources and neighbours", []string{"cpu", "memory", "disk"}, true, 72, 1.10},
 		{"one resource, tight", []string{"cpu"}, false, 92, 1.05},
-		{"three resources and neighbours, tight", []string{"cpu", "memory", "disk"}, true, 92, 1.25},
+		{"three resources and neighbours, tight", []string{"cpu", "memory", "disk"}, true, 92, 1.20},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			r := rand.New(rand.NewPCG(11, 12))

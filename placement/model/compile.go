@@ -27,6 +27,7 @@ func Compile(s *snapshot.State) (*Problem, error) {
 	if err := p.addUnits(s); err != nil {
 		return nil, err
 	}
+	p.addStandbys(s)
 	p.complete()
 	return p, nil
 }
@@ -143,34 +144,31 @@ func (p *Problem) addApps(s *snapshot.State) error {
 		p.keys = append(p.keys, k)
 	}
 	slices.Sort(p.keys)
-	p.groupNodes(named)
+	reps := p.groupNodes(named)
 	words := (p.Groups + 63) / 64
 	type rules struct {
 		require, onNodes, prefer string
 	}
-	seen := map[rules]int{} // apps with the same rules share their sets
+	seen := map[rules]*App{} // apps with the same rules share their sets
 	for at := range p.Apps {
 		a := &p.Apps[at]
 		key := rules{strings.Join(a.Spec.Require, "\x00"), strings.Join(a.Spec.OnNodes, "\x00"), fmt.Sprint(a.Spec.Prefer)}
-		if same, ok := seen[key]; ok {
-			first := &p.Apps[p.sets[same].apps[0]]
+		if first := seen[key]; first != nil {
 			a.Allowed, a.Pref = first.Allowed, first.Pref
-			p.sets[same].apps = append(p.sets[same].apps, int32(at))
 		} else {
 			a.Allowed = make([]uint64, words)
 			for g := range p.Groups {
-				if p.allows(a, require[at], &p.Nodes[p.reps[g]]) {
+				if p.allows(a, require[at], &p.Nodes[reps[g]]) {
 					a.Allowed[g>>6] |= 1 << (g & 63)
 				}
 			}
 			if len(a.Spec.Prefer) > 0 {
 				a.Pref = make([]int32, p.Groups)
 				for g := range a.Pref {
-					a.Pref[g] = points(a.Spec.Prefer, &p.Nodes[p.reps[g]])
+					a.Pref[g] = points(a.Spec.Prefer, &p.Nodes[reps[g]])
 				}
 			}
-			seen[key] = len(p.sets)
-			p.sets = append(p.sets, ruleSet{require: require[at], apps: []int32{int32(at)}})
+			seen[key] = a
 		}
 		for _, so := range a.Spec.SpreadOver {
 			sp := p.spread(so)
@@ -203,39 +201,35 @@ func (p *Problem) addApps(s *snapshot.State) error {
 	return nil
 }
 
-// groupNodes gives one number to all nodes that no rule tells apart.
-func (p *Problem) groupNodes(named map[string]bool) {
-	p.groups, p.named = map[string]int32{}, named
+// groupNodes gives one number to all nodes that no rule tells apart, and returns a node of each group. named are those that some app names.
+func (p *Problem) groupNodes(named map[string]bool) (reps []int32) {
+	groups := map[string]int32{} // by what rules can tell of a node
+	var b []byte
 	for i := range p.Nodes {
 		n := &p.Nodes[i]
-		g, ok := p.groups[string(p.signature(n))]
+		b = b[:0]
+		for _, k := range p.keys {
+			if v, ok := n.Labels[k]; ok {
+				b = strconv.AppendInt(b, int64(len(v)), 10)
+				b = append(b, ':')
+				b = append(b, v...)
+			} else {
+				b = append(b, '-')
+			}
+		}
+		if named[n.ID] {
+			b = append(append(b, '@'), n.ID...)
+		}
+		g, ok := groups[string(b)]
 		if !ok {
-			g = int32(len(p.groups))
-			p.groups[string(p.scratch)] = g
-			p.reps = append(p.reps, int32(i))
+			g = int32(len(reps))
+			groups[string(b)] = g
+			reps = append(reps, int32(i))
 		}
 		n.Group = g
 	}
-	p.Groups = len(p.groups)
-}
-
-// signature is what rules can tell of a node. It is valid until the next one.
-func (p *Problem) signature(n *Node) []byte {
-	b := p.scratch[:0]
-	for _, k := range p.keys {
-		if v, ok := n.Labels[k]; ok {
-			b = strconv.AppendInt(b, int64(len(v)), 10)
-			b = append(b, ':')
-			b = append(b, v...)
-		} else {
-			b = append(b, '-')
-		}
-	}
-	if p.named[n.ID] {
-		b = append(append(b, '@'), n.ID...)
-	}
-	p.scratch = b
-	return b
+	p.Groups = len(reps)
+	return reps
 }
 
 func (p *Problem) allows(a *App, require []spec.Selector, n *Node) bool {
@@ -322,6 +316,35 @@ func (p *Problem) addUnits(s *snapshot.State) error {
 		a.Units = append(a.Units, int32(i))
 	}
 	return nil
+}
+
+// addStandbys takes the room that standbys hold from what nodes have, but for those of an app whose instance has to leave: that one is who
+// the room is held for.
+func (p *Problem) addStandbys(s *snapshot.State) {
+	for i := range s.Standbys {
+		n, known := p.nodeOf[s.Standbys[i].Node]
+		app, declared := p.appOf[s.Standbys[i].App]
+		if !known || !declared {
+			continue
+		}
+		a := &p.Apps[app]
+		a.Standbys = append(a.Standbys, n)
+		if len(a.Units) == 0 || p.Units[a.Units[0]].Node == None || !p.MayStay(app, p.Units[a.Units[0]].Node) {
+			continue
+		}
+		demand := a.Demand
+		if own := s.Standbys[i].Demand; own != nil {
+			demand = p.vector(own)
+		}
+		for d, v := range demand {
+			if p.Nodes[n].Cap[d] != Unlimited {
+				p.Nodes[n].Cap[d] = max(p.Nodes[n].Cap[d]-v, 0)
+			}
+		}
+	}
+	for at := range p.Apps {
+		slices.Sort(p.Apps[at].Standbys)
+	}
 }
 
 func (p *Problem) node(id string) int32 {

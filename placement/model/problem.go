@@ -24,18 +24,7 @@ type Problem struct {
 	keys    []string // labels that some rule reads
 	nodeOf  map[string]int32
 	appOf   map[string]int32
-	reps    []int32 // a node of each group
 	domains map[string]map[string]int32
-	groups  map[string]int32 // by signature
-	named   map[string]bool  // nodes that some app names
-	scratch []byte
-	sets    []ruleSet
-}
-
-// ruleSet is apps whose own rules and preferences are the same.
-type ruleSet struct {
-	require []spec.Selector
-	apps    []int32
 }
 
 // Node is a node. Weight is its share of the load in thousandths.
@@ -69,8 +58,9 @@ type App struct {
 	Spread   []Spread
 	Demand   []int64
 	Units    []int32
-	Fixed    bool // spread mode: where its instances are follows from the nodes alone
-	Excluded bool // left out of balance
+	Standbys []int32 // nodes with one: where its instance goes first when it has to leave
+	Fixed    bool    // spread mode: where its instances are follows from the nodes alone
+	Excluded bool    // left out of balance
 }
 
 // Spread limits how unevenly an app's instances lie over the values of a label.

@@ -98,11 +98,26 @@ func (s *State) Validate() error {
 		}
 		seen[in.ID] = i
 	}
+	for i := range s.Standbys {
+		switch st := &s.Standbys[i]; {
+		case st.ID == "":
+			bad("standbys[%d].id: missing", i)
+		case !apps[st.App]:
+			bad("standby %s: app %q is not among the apps", st.ID, st.App)
+		case !nodes[st.Node]:
+			bad("standby %s: node %q is not among the nodes", st.ID, st.Node)
+		default:
+			if _, twice := seen[st.ID]; twice {
+				bad("standbys[%d]: %s is listed twice", i, st.ID)
+			}
+			seen[st.ID] = -1
+		}
+	}
 	moving := map[string]bool{}
 	for i, m := range s.InFlight {
 		at, known := seen[m.Instance]
 		switch {
-		case !known:
+		case !known || at < 0:
 			bad("in_flight[%d]: instance %q is not among the instances", i, m.Instance)
 		case moving[m.Instance]:
 			bad("in_flight[%d]: instance %s is listed twice", i, m.Instance)

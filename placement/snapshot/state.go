@@ -13,6 +13,7 @@ type State struct {
 	Nodes     []Node       `json:"nodes"`
 	Apps      []App        `json:"apps"`
 	Instances []Instance   `json:"instances"`
+	Standbys  []Instance   `json:"standbys,omitempty"` // they serve nobody and count in no balance; their room is not for what has a place elsewhere
 	InFlight  []InFlight   `json:"in_flight,omitempty"`
 }
 

@@ -78,16 +78,29 @@ func (s *Service) Detail() []string {
 	return out
 }
 
+var errThere = errors.New("the fold is reached")
+
+// follow reads the log until it is where the fold of the process is, and takes the rest from there.
 func (s *Service) follow(ctx context.Context) error {
+	take := func(m events.Message) {
+		if s.laws != nil {
+			s.laws.read(m)
+		}
+		s.tail.add(newEntry(m))
+	}
 	for {
 		last, _ := s.tail.at()
 		err := s.Events.Follow(ctx, last+1, nil, func(m events.Message) error {
-			if s.laws != nil {
-				s.laws.read(m)
+			take(m)
+			if end, there := s.Replica.Also(m.Event.Seq, take); there {
+				context.AfterFunc(ctx, end)
+				return errThere
 			}
-			s.tail.add(newEntry(m))
 			return nil
 		})
+		if errors.Is(err, errThere) {
+			<-ctx.Done()
+		}
 		if ctx.Err() != nil {
 			return nil
 		}

@@ -26,7 +26,7 @@ var (
 	pending    = desc("gc_placement_pending", "1 while the app has an instance that has nowhere to go.", "app")
 	violations = desc("gc_placement_constraint_violations", "Preferences that the app's instances do not meet.", "app")
 	rebalances = desc("gc_rebalance_total", "Rebalances.", "reason")
-	nodeApps   = desc("gc_node_app_count", "Apps that have an instance on the node.", "node")
+	nodeApps   = desc("gc_node_app_count", "Apps that have an instance on the node; a standby is none.", "node")
 	imbalance  = desc("gc_node_imbalance_ratio", "How far the node that is furthest from the evenest reachable assignment is from it, relative to the mean; 0: no legal move helps.")
 
 	imbalanceRaw        = desc("gc_node_imbalance_raw_ratio", "How far the fullest node is above the mean, relative to it.")

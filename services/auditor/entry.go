@@ -98,6 +98,8 @@ func newEntry(m events.Message) entry {
 		}
 	case *events.InstanceUnhealthy:
 		out.add(&out.nodes, d.Node)
+	case *events.DataLost:
+		out.add(&out.nodes, d.Node)
 	case *events.InstanceHealthy:
 		out.add(&out.nodes, d.Node)
 	case *events.InstanceFailed:

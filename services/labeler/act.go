@@ -32,8 +32,10 @@ func (s *Service) carryOut(ctx context.Context, d Verdict) error {
 		return s.free(ctx, d.Lease.LeaseRecord)
 	case ActOvertaken:
 		return s.overtaken(ctx, d.Node)
+	case ActUnseated:
+		return s.unseated(ctx, d, displacedSuspected)
 	case ActDisplaced:
-		return s.append(ctx, func(v *projections.Cluster) *events.Draft { return displacedLost(v, d) })
+		return s.unseated(ctx, d, displacedLost)
 	case ActFreeze:
 		return s.append(ctx, func(v *projections.Cluster) *events.Draft {
 			if _, frozen := v.Frozen[events.FreezeSafety]; frozen {

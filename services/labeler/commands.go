@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/go-cluster/go-cluster/api"
@@ -231,6 +232,17 @@ func (s *Service) show(ctx context.Context, r *transport.Request) (any, error) {
 		}
 		lease, _ := s.Seen.Lease(n.ID)
 		out = projections.NodeDetail(v, n, lease.Lease.Load)
+		for i := range out.Instances {
+			s.Seen.AddData(&out.Instances[i])
+		}
+		for _, h := range lease.Lease.Instances {
+			here := slices.ContainsFunc(out.Instances, func(in api.InstanceView) bool {
+				return in.App == h.App && (in.ID == h.ID || in.Role == api.RoleStandby)
+			})
+			if !here && h.Data != nil && h.Data.Error != "" {
+				out.Left = append(out.Left, api.LeftView{ID: h.ID, App: h.App, Why: h.Data.Error})
+			}
+		}
 		return nil
 	})
 	if err != nil {

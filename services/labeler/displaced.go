@@ -1,6 +1,7 @@
 package labeler
 
 import (
+	"context"
 	"time"
 
 	"github.com/go-cluster/go-cluster/api"
@@ -46,13 +47,34 @@ func (j *judge) displaced(n *projections.Node, l services.SeenLease) {
 	l.Lease.Inc, l.Lease.Machine = n.Inc, n.Machine
 	waited := j.s.Now - d.Since
 	if n.Status == projections.StatusReady {
-		j.Verdicts = append(j.Verdicts, Verdict{Act: ActSuspect, Node: n.ID, Lease: l, Waited: waited})
+		j.Verdicts = append(j.Verdicts, Verdict{Act: ActUnseated, Node: n.ID, Lease: l, Waited: waited})
 	}
 	if due := d.Since + takeoverWait(ttlOf(n).D()); j.s.Now > due {
 		j.Verdicts = append(j.Verdicts, Verdict{Act: ActDisplaced, Node: n.ID, Lease: l, Waited: waited})
 	} else {
 		j.due(due)
 	}
+}
+
+// unseated tells the log what pure makes of a displacement, if it is one. The lease as seen may be older than the fold, as when a
+// node has just come back, so it is read again: the incarnation held its lease before it was in the fold that was judged, so a
+// lease that is not its own now is not its own any more.
+func (s *Service) unseated(ctx context.Context, d Verdict, pure func(v *projections.Cluster, d Verdict) *events.Draft) error {
+	inc, machine := d.Lease.Lease.Inc, d.Lease.Lease.Machine
+	l, found, err := s.Leases.Get(ctx, d.Node)
+	switch {
+	case err != nil:
+		return err
+	case !found, l.Lease.State != api.LeaseFree && (l.Lease.Inc == inc || l.Lease.Machine == machine):
+		return nil
+	}
+	d.Lease.LeaseRecord = l
+	d.Lease.Lease.Inc, d.Lease.Lease.Machine = inc, machine
+	return s.append(ctx, func(v *projections.Cluster) *events.Draft { return pure(v, d) })
+}
+
+func displacedSuspected(v *projections.Cluster, d Verdict) *events.Draft {
+	return suspected(v, d.Lease.LeaseRecord, d.Waited)
 }
 
 // displacedLost ends a displaced incarnation in the log. Whatever else its node's aggregate says meanwhile stands.

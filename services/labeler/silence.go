@@ -30,7 +30,8 @@ const (
 	ActYielded   Act = "yielded"   // the node has stopped everything: tell the log at once
 	ActFree      Act = "free"      // the loss is in the log: the node may be taken again
 	ActOvertaken Act = "overtaken" // the same machine holds the lease anew: the incarnation before is over
-	ActDisplaced Act = "displaced" // another machine has the lease, and the incarnation before was waited out: tell the log
+	ActUnseated  Act = "unseated"  // the lease of a living incarnation is not its own: tell the log
+	ActDisplaced Act = "displaced" // and that incarnation was waited out: tell the log
 	ActFreeze    Act = "freeze"    // too many are silent at once
 	ActUnfreeze  Act = "unfreeze"  // that is over
 )

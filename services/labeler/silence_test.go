@@ -219,7 +219,7 @@ func (w *world) carryOut(d Verdict) {
 				w.watch.closings[d.Node] = Closing{Seq: w.stored[d.Node].Seq, Since: d.Lease.FirstSeen}
 			}
 		}
-	case ActSuspect:
+	case ActSuspect, ActUnseated:
 		note("suspect %s", d.Node)
 		n.Status = projections.StatusSuspected
 	case ActDisplaced:

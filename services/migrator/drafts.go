@@ -76,7 +76,7 @@ func (d *decision) since(t time.Time) int64 {
 func (d *decision) started(n *events.Next) (*events.Draft, time.Time) {
 	m := d.m
 	return d.draft(n.Node, "", &events.MigrationStarted{Ref: m.Ref(), Kind: m.Kind, Plan: m.Plan, SpecRev: m.SpecRev,
-		Generation: d.a.Generation, FromInc: m.FromInc, ToInc: m.ToInc, Order: m.Orderer, Class: m.Class, DeleteLocal: m.DeleteLocal, Next: n})
+		Generation: d.a.Generation, FromInc: m.FromInc, ToInc: m.ToInc, Order: m.Orderer, Class: m.Class, DeleteLocal: m.DeleteLocal, Role: m.Role, Keep: m.Keep, Next: n})
 }
 
 func (d *decision) stepCompleted(r *api.StepReport, n *events.Next) (*events.Draft, time.Time) {

@@ -43,7 +43,7 @@ func (d *decision) endRemoved() (*events.Draft, time.Time) {
 // needsGrant says whether the source can serve on only under a new epoch.
 func (d *decision) needsGrant() bool {
 	m := d.m
-	if m.From == "" {
+	if m.From == "" || m.Standby() {
 		return false
 	}
 	if l := d.a.Leader; l != nil && l.Inc == m.FromInc && l.Ended {
@@ -86,7 +86,7 @@ func (d *decision) restorable() bool {
 	if m.Kind != events.KindMove || !ready(d.v, m.From, m.FromInc) || d.a.Leader != nil && d.a.Leader.Inc == m.FromInc {
 		return false
 	}
-	if d.a.Spec.Replicated() && d.a.Leader != nil && d.a.Leader.Activated { // what was written since is not in the source's copy
+	if d.a.Spec.Replicated() && !d.a.Spec.Shared() && d.a.Leader != nil && d.a.Leader.Activated { // what was written since is not in the source's copy
 		return false
 	}
 	back := *m

@@ -2,6 +2,7 @@ package migrator
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -16,6 +17,9 @@ import (
 // else the health of an instance that no migration is moving. nil says that the log has it all.
 func observe(v *projections.Cluster, a *projections.App, leases map[string]services.SeenLease, now time.Time, sure bool) *events.Draft {
 	if d := fencedEpoch(v, a, leases, now, sure); d != nil {
+		return d
+	}
+	if d := lostData(a, leases); d != nil {
 		return d
 	}
 	for _, in := range a.SortedInstances() {
@@ -42,7 +46,7 @@ func fencedEpoch(v *projections.Cluster, a *projections.App, leases map[string]s
 	if i < 0 || l.Lease.Inc != h.Inc {
 		return nil
 	}
-	for _, m := range a.SortedOpen() {
+	for _, m := range a.Main() {
 		if m.Status == projections.MigrationRunning {
 			d, _ := Next(v, m, Input{Fenced: true}, now, sure)
 			return d
@@ -50,6 +54,23 @@ func fencedEpoch(v *projections.Cluster, a *projections.App, leases map[string]s
 	}
 	return &events.Draft{Aggregate: events.App(a.Name), App: a.Name, Node: h.Node, Cause: leaseCause(l), Data: &events.LeadershipReleased{
 		Ref: events.Ref{Instance: l.Lease.Fenced[i].Instance, FromNode: h.Node}, Epoch: h.Epoch, Node: h.Node, Inc: h.Inc, Why: events.ReleasedFenced}}
+}
+
+// lostData tells what a node that came back has of an epoch that it led, and nobody else has; once.
+func lostData(a *projections.App, leases map[string]services.SeenLease) *events.Draft {
+	for _, node := range slices.Sorted(maps.Keys(leases)) {
+		l := leases[node]
+		if l.Lease.State != api.LeaseHeld {
+			continue
+		}
+		for _, lost := range l.Lease.Lost {
+			told := slices.ContainsFunc(a.Lost, func(d events.DataLost) bool { return d.Node == lost.Data.Node && d.Epoch == lost.Data.Epoch })
+			if lost.App == a.Name && lost.Data.Node == node && lost.Data.Epoch < a.Epoch && !told {
+				return &events.Draft{Aggregate: events.App(a.Name), App: a.Name, Node: node, Cause: leaseCause(l), Data: new(lost.Data)}
+			}
+		}
+	}
+	return nil
 }
 
 // leaseCause names the lease that an event rests on: "lease:<node>:<sequence on the lease stream>".

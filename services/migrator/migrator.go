@@ -20,11 +20,24 @@ import (
 // it was made on.
 type Service struct {
 	*services.Core
-	Reg prometheus.Registerer // of the report counters; nil: counted nowhere. Set before Run
+	Reg   prometheus.Registerer // of the report counters; nil: counted nowhere. Set before Run
+	quiet quiet                 // of the loop alone
+
+	noise map[string]bool // of the loop alone: apps to look at, besides those of which something changes
+	until sight           // where the loop was when it last looked
+
+	ledger placement.Ledger // of whoever looks at the fold
 }
 
 // New returns the migrator of a Base, whose Run must run beside it.
-func New(b *services.Base) *Service { return &Service{Core: services.NewCore(b, events.Migrator)} }
+func New(b *services.Base) *Service {
+	return &Service{Core: services.NewCore(b, events.Migrator), quiet: quiet{}}
+}
+
+// judge returns placement.Judge of v, which may not be let go of meanwhile.
+func (s *Service) judge(v *projections.Cluster) judge {
+	return func(m *projections.Migration) []events.Rejection { return s.ledger.Judge(v, m) }
+}
 
 // Run runs the migrator of b until ctx ends.
 func Run(ctx context.Context, b *services.Base) error { return New(b).Run(ctx) }
@@ -67,18 +80,24 @@ func (s *Service) pass(ctx context.Context) (wake time.Time, err error) {
 	leases := s.Seen.All()
 	var todo []decided
 	s.Look(func(v *projections.Cluster) {
-		judge := placement.Judges(v)
-		for name, a := range v.Apps {
+		judge, at := s.judge(v), sightOf(v, leases)
+		for name := range s.noisy(v, leases, at) {
 			if len(todo) == turns {
 				break // storing these wakes the loop
 			}
+			a := v.Apps[name]
 			agg := events.App(name)
 			if _, bad := v.Quarantined[agg]; bad {
 				continue
 			}
 			d, due := nextOf(v, a, now, sure, judge)
-			if d == nil {
-				d = observe(v, a, leases, now, sure)
+			if d == nil && !s.quiet.still(v, a, leases, at) {
+				if d = observe(v, a, leases, now, sure); d == nil {
+					s.quiet.note(v, a, at)
+				}
+			}
+			if d == nil && len(a.Open) == 0 && ledFromHere(a) {
+				delete(s.noise, name)
 			}
 			if d != nil {
 				todo = append(todo, decided{d, v.Head(agg)})

@@ -27,7 +27,7 @@ func Next(v *projections.Cluster, m *projections.Migration, in Input, now time.T
 	return next(v, m, in, now, sure, func(m *projections.Migration) []events.Rejection { return placement.Judge(v, m) })
 }
 
-// next is Next with placement.Judge, or placement.Judges, of v.
+// next is Next with placement.Judge, or what is the same, of v.
 func next(v *projections.Cluster, m *projections.Migration, in Input, now time.Time, sure bool, judge judge) (*events.Draft, time.Time) {
 	a := v.Apps[m.App]
 	if a == nil || m.Ended() {
@@ -95,7 +95,7 @@ func (d *decision) judged() []events.Rejection {
 func (d *decision) before() (*events.Draft, time.Time) {
 	m := d.m
 	switch {
-	case m.Kind == events.KindStop && (d.gone() || m.Order == nil && d.a.Spec.Mode == spec.Singleton && d.released()):
+	case m.Kind == events.KindStop && (d.gone() || m.Order == nil && d.a.Spec.Mode == spec.Singleton && !m.Standby() && d.released()):
 		return d.completed("", nil)
 	case m.Kind == events.KindStop && !alive(d.v, m.From, m.FromInc): // lost, and continuing in isolation: nobody is there to stop it
 		return d.failed("node_lost", m.From+" was lost", nil, d.left(), m.From)
@@ -339,7 +339,7 @@ func (d *decision) holderAsked() bool {
 
 // gone says whether the incarnation that ran the instance at the source is over.
 func (d *decision) gone() bool {
-	in := d.a.Instances[d.m.Instance]
+	in := d.a.Moved(d.m)
 	return d.m.From != "" && (in == nil || in.Inc != d.m.FromInc)
 }
 

@@ -49,6 +49,10 @@ func judgeReport(v *projections.Cluster, r *api.StepReport, subjectNode string) 
 	case r.Step != o.Step:
 		return m, refused, fmt.Sprintf("order %d of migration %s is to %s, not to %s", o.Seq, m.Migration, o.Step, r.Step)
 	}
+	if ends := o.Step == events.StepStop || o.Step == events.StepStepDown; !ends && !r.Failed && !alive(v, r.Node, r.Inc) {
+		// Nothing of it is there any more, and its loss is behind us: nobody would say so again.
+		return m, refused, fmt.Sprintf("order %d of migration %s is for incarnation %s of %s, which is lost", o.Seq, m.Migration, o.Inc, o.Node)
+	}
 	if why := misplaced(v.Apps[m.App], o, r); why != "" {
 		return m, refused, why
 	}
@@ -167,7 +171,7 @@ func (s *Service) report(ctx context.Context, r api.StepReport, subjectNode stri
 	stored, err := s.Decide(ctx, func(v *projections.Cluster) (d *events.Draft, _ error) {
 		var m *projections.Migration
 		if m, is, why = judgeReport(v, &r, subjectNode); is == answers {
-			d, wake = Next(v, m, Input{Report: &r}, now, sure)
+			d, wake = next(v, m, Input{Report: &r}, now, sure, s.judge(v))
 		}
 		return d, nil
 	})

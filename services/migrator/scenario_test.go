@@ -115,13 +115,19 @@ func (s *scenario) do(command string) string {
 	switch f[0] {
 	case "node": // node <id> [label=value ...]
 		s.join(f[1], pairs(f[2:]))
-	case "app": // app <name> <mode> [require=... on_isolation=... away_from=... sqlite=...]
+	case "app": // app <name> <mode> [require=... on_isolation=... away_from=... sqlite=... log=...]
 		s.declare(appSpec(f[1], f[2], pairs(f[3:])))
 	case "run": // run <instance> <node>: placed by a migration that is not shown
 		s.run(f[1], f[2])
 		s.quiet = len(s.stored)
-	case "admit": // admit <migration> <instance> <from|-> <to|->
+	case "admit": // admit <migration> <instance> <from|-> <to|-> [standby|keep]: of a standby; the source stays as one
+		if len(f) > 5 && f[5] == "standby" {
+			s.roles = events.Move{Role: events.RoleStandby}
+		} else if len(f) > 5 && f[5] == "keep" {
+			s.roles = events.Move{Keep: true}
+		}
 		s.admit(f[1], f[2], f[3], f[4], events.ReasonManual)
+		s.roles = events.Move{}
 	case "done":
 		return s.show(s.report(s.answer(), s.answer().Node))
 	case "recovered": // recovered <position> [shipped=<ago>]: ago before now; with it acknowledged writes may be missing
@@ -307,7 +313,8 @@ func appSpec(name, mode string, o map[string]string) spec.App {
 	if r := o["require"]; r != "" {
 		a.Require = []string{r}
 	}
-	a.SQLite = o["sqlite"]
+	a.SQLite, a.Log = o["sqlite"], o["log"] != ""
+	a.Standbys, _ = strconv.Atoi(o["standbys"])
 	if x := o["away_from"]; x != "" {
 		a.AwayFromApp = []string{x}
 	}

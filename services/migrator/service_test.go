@@ -43,7 +43,10 @@ func TestService(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer srv.Shutdown()
+		defer func() {
+			synctest.Wait() // nobody asks it anything any more: who does may wait for a lock that it holds asleep, and time stand still
+			srv.Shutdown()
+		}()
 		dial := func() (*nats.Conn, error) {
 			return transport.Connect(transport.ConnectOptions{Name: "test", InProcess: srv.InProcess})
 		}

@@ -121,6 +121,13 @@ var replicated = map[string][]step{
 	},
 }
 
+// standing has the steps of a standby: it is made ready to follow the data, which takes no longer however many they are, and it ends. Nobody
+// is granted anything.
+var standing = map[string][]step{
+	events.KindPlace: {prepare.with(func(s *step) { s.Judge = false })},
+	events.KindStop:  {stop.with(func(s *step) { s.Attempts = 3 })},
+}
+
 // An instance of a spread app begins, is restarted and stops as one of a pool, and never moves.
 func init() {
 	for _, kind := range []string{events.KindPlace, events.KindInPlace, events.KindStop} {
@@ -144,6 +151,12 @@ func stepsOf(a *projections.App, m *projections.Migration) []step {
 	steps := strategies[row{a.Spec.Mode, m.Kind}]
 	if other := replicated[m.Kind]; other != nil && a.Spec.Replicated() {
 		steps = other
+	}
+	if m.Standby() {
+		steps = nil
+		if a.Spec.Mode == spec.Singleton {
+			steps = standing[m.Kind]
+		}
 	}
 	return slices.DeleteFunc(slices.Clone(steps), func(s step) bool {
 		_, has := a.Spec.Hooks[s.Hook]

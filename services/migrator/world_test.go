@@ -31,8 +31,9 @@ type world struct {
 	leases   map[string]services.SeenLease
 	last     *api.StepReport
 	stored   []events.Event
-	messages int    // events and reports
-	written  uint64 // position of a replicated app's data in its epoch
+	messages int         // events and reports
+	roles    events.Move // role and keep of the next admission
+	written  uint64      // position of a replicated app's data in its epoch
 }
 
 func newWorld(t fataler) *world {
@@ -99,9 +100,12 @@ func appOf(instance string) string { return instance[:strings.LastIndexByte(inst
 // admit stores a plan with one move; "" or "-" is a missing end.
 func (w *world) admit(id, instance, from, to string, reason string) *projections.Migration {
 	m := events.Move{Migration: id, App: appOf(instance), Instance: instance, From: strings.Trim(from, "-"), To: strings.Trim(to, "-"), Reason: reason,
-		Trigger: events.TriggerAutomatic, Class: events.ClassForced, Cause: "cause", Correlation: "first"}
+		Trigger: events.TriggerAutomatic, Class: events.ClassForced, Cause: "cause", Correlation: "first", Role: w.roles.Role, Keep: w.roles.Keep}
 	if a := w.v.Apps[m.App]; a != nil {
 		m.SpecRev = a.SpecRev
+		if s := a.Standbys[instance]; s != nil && m.Standby() {
+			m.FromInc = s.Inc
+		}
 		if in := a.Instances[instance]; in != nil && in.Node == m.From {
 			m.FromInc = in.Inc
 		}
@@ -302,6 +306,9 @@ func (w *world) state(app string) string {
 	}
 	if len(out) == 0 {
 		out = []string{app + " nowhere"}
+	}
+	for _, s := range a.SortedStandbys() {
+		out = append(out, fmt.Sprintf("standby %s on %s %s", s.ID, s.Node, s.State))
 	}
 	if l := a.Leader; l != nil {
 		held := "held by"

@@ -57,21 +57,16 @@ func onlyApp(moves []events.Move) string {
 	return moves[0].App
 }
 
-// grouped counts refused nodes by rule, with at most 20 examples of each.
-func grouped(app string, refused []events.Rejection) []events.RefusedNodes {
-	var out []events.RefusedNodes
-	at := map[string]int{}
-	for _, r := range refused {
-		i, seen := at[r.Code]
-		if !seen {
-			i = len(out)
-			at[r.Code] = i
-			out = append(out, events.RefusedNodes{App: app, Code: r.Code, Detail: r.Detail})
+// grouped is what is stored of refusals: how many nodes fail each rule, and which are the first of them.
+func grouped(app string, refused placement.Refusals) (out []events.RefusedNodes) {
+	for _, f := range refused {
+		o := events.RefusedNodes{App: app, Code: f.Code, Detail: f.First[0].Detail, Count: f.Nodes}
+		for _, r := range f.First {
+			if len(o.Examples) == 0 || o.Examples[len(o.Examples)-1] != r.Node {
+				o.Examples = append(o.Examples, r.Node)
+			}
 		}
-		out[i].Count++
-		if len(out[i].Examples) < 20 {
-			out[i].Examples = append(out[i].Examples, r.Node)
-		}
+		out = append(out, o)
 	}
 	return out
 }

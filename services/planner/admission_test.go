@@ -47,7 +47,7 @@ func TestAdmissionsFit(t *testing.T) {
 		if len(plan.Moves) == 0 {
 			break
 		}
-		todo, _ := decide(v, plan, time.Time{}, true)
+		todo, _ := decide(v, plan, v.SortedApps(), &declarations{}, time.Time{}, true)
 		d := todo[0]
 		b, err := json.Marshal(d.Data)
 		if err != nil || len(b) > 512<<10 {
@@ -85,7 +85,7 @@ func TestPendingFits(t *testing.T) {
 			a.Spec.Require = append(a.Spec.Require, fmt.Sprintf("%s=no", long("label-%d-", i)))
 		}
 	}
-	todo, _ := decide(v, placement.Make(v, nil, time.Time{}), time.Time{}, true)
+	todo, _ := decide(v, placement.Make(v, nil, time.Time{}), v.SortedApps(), &declarations{}, time.Time{}, true)
 	if len(todo) != 1 {
 		t.Fatalf("%d decisions", len(todo))
 	}

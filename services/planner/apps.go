@@ -1,6 +1,7 @@
 package planner
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"net/netip"
@@ -99,6 +100,9 @@ func applied(v *projections.Cluster, want spec.App) (*events.Draft, error) {
 			return nil, nil
 		case a.Spec.Mode != want.Mode && (len(a.Instances) > 0 || len(a.Open) > 0):
 			return nil, api.Refuse(api.CodeRefused, "apply %s: mode: cannot change from %s to %s while instances exist; remove the app first", want.Name, a.Spec.Mode, want.Mode)
+		case a.Spec.SQLite != want.SQLite && (len(a.Instances) > 0 || len(a.Open) > 0): // what runs has written elsewhere, and nobody ships that
+			return nil, api.Refuse(api.CodeRefused, "apply %s: sqlite: cannot change from %s to %s while instances exist; remove the app first",
+				want.Name, cmp.Or(a.Spec.SQLite, "none"), cmp.Or(want.SQLite, "none"))
 		case a.Spec.ProcessHash() == want.ProcessHash():
 			data.Generation = a.Generation
 		}

@@ -75,8 +75,17 @@ func TestApplyIsRefused(t *testing.T) {
 		ask(spec.App{Name: "No Name", Mode: spec.Singleton, Process: &spec.Process{Command: []string{"x"}}}, api.CodeInvalid, "name")
 		stay := singleton("stay")
 		stay.Standbys = 1
-		same(t, "field of an unsupported spec", ask(stay, api.CodeUnsupported, "standbys").Field, "standbys")
+		ask(stay, api.CodeInvalid, "standbys: a standby follows the app's data, and none are replicated: name its database with sqlite")
+		many := pool("many", 2)
+		many.Standbys = 1
+		ask(many, api.CodeInvalid, "standbys: only mode singleton has it, and the mode is replicas")
+		partly := singleton("partly")
+		partly.Data = spec.DataLocal
+		same(t, "field of an unsupported spec", ask(partly, api.CodeUnsupported, "data").Field, "data")
 		same(t, "refusals of what can never be stored", stored[events.RequestRefused](w), 1)
+		withData := singleton("db")
+		withData.SQLite = "$GC_DATA_DIR/app.db"
+		ask(withData, api.CodeRefused, "sqlite: cannot change from none to $GC_DATA_DIR/app.db while instances exist")
 		vip := singleton("vip")
 		vip.VIP = &spec.VIP{Address: "10.0.0.9/24", Interface: "eth0"}
 		ask(vip, api.CodeRefused, "no node can carry its address 10.0.0.9/24 on eth0")

@@ -17,8 +17,8 @@ type decided struct {
 }
 
 // decide turns a plan and the state of the standing orders into events: at most one on each aggregate, so that each is still
-// right when those before it are stored. wake is when time alone changes the answer.
-func decide(v *projections.Cluster, plan placement.Plan, now time.Time, sure bool) (out []decided, wake time.Time) {
+// right when those before it are stored. busy are all apps with open migrations or proposals. wake is when time alone changes the answer.
+func decide(v *projections.Cluster, plan placement.Plan, busy []*projections.App, declared *declarations, now time.Time, sure bool) (out []decided, wake time.Time) {
 	used := map[events.Aggregate]bool{}
 	add := func(d *events.Draft) {
 		if d == nil || used[d.Aggregate] {
@@ -35,7 +35,7 @@ func decide(v *projections.Cluster, plan placement.Plan, now time.Time, sure boo
 			wake = t
 		}
 	}
-	followDeclarations(v, add)
+	declared.follow(v, add)
 	moves := plan.Moves
 	if sure {
 		moves = append(moves, overdue(v, plan, now)...)
@@ -49,25 +49,23 @@ func decide(v *projections.Cluster, plan placement.Plan, now time.Time, sure boo
 		first := moves[0].Move
 		add(admission(v, moves, first.Cause, first.Correlation))
 	}
-	for _, d := range proposals(v, plan, now, sure) {
+	for _, d := range proposals(v, plan, busy, now, sure) {
 		add(d)
 	}
 	for _, s := range plan.Satisfied {
 		a := v.Apps[s.App]
 		add(&events.Draft{Aggregate: events.App(s.App), App: s.App, Cause: a.Pending.By.ID, Correlation: a.Pending.By.Correlation, Data: &events.PlacementSatisfied{Node: s.Node}})
 	}
-	for _, a := range v.SortedApps() {
+	for _, a := range busy {
 		for _, m := range a.SortedOpen() {
 			add(cancellation(v, a, m))
 		}
 	}
 	later(plan.Wake)
-	for _, n := range v.SortedNodes() {
-		if n.Draining() {
-			d, at := drainEnds(v, n, now, sure)
-			add(d)
-			later(at)
-		}
+	for _, n := range draining(v) {
+		d, at := drainEnds(v, n, now, sure)
+		add(d)
+		later(at)
 	}
 	d, at := evacuationEnds(v, now, sure)
 	add(d)

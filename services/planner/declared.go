@@ -1,23 +1,61 @@
 package planner
 
 import (
+	"slices"
+
 	"github.com/go-cluster/go-cluster/events"
 	"github.com/go-cluster/go-cluster/projections"
 )
 
-// followDeclarations brings specs and policy up to what programs declare. What a person changed stays until something is declared
-// that was never declared before.
-func followDeclarations(v *projections.Cluster, add func(*events.Draft)) {
-	for _, name := range v.DeclaredNames() {
-		d := v.Declarations(name)[0]
-		if d.Policy != nil {
-			if hash := events.HashPolicy(*d.Policy); hash != v.PolicyHash && d.First.Seq > v.PolicySet.Seq {
-				add(declaration(d, events.Draft{Aggregate: events.Cluster(v.Name), Data: &events.PolicyUpdated{Policy: *d.Policy, Hash: hash, Declared: d.Hash}}))
-			}
+// declarations is how far what programs declare has been followed.
+type declarations struct {
+	at     uint64
+	behind []string // names of what was not as declared
+}
+
+// changed lists the names under which something may be to do that was not when it was last called, or was not done.
+func (d *declarations) changed(v *projections.Cluster) []string {
+	changes, ok := v.Changes(d.at)
+	ok = ok && d.at > 0
+	d.at = v.Seq
+	names := d.behind
+	for _, c := range changes {
+		ok = ok && c.App != ""
+		names = append(names, c.App)
+	}
+	if !ok {
+		return v.DeclaredNames()
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// follow brings specs and policy up to what programs declare. What a person changed stays until something is declared that was never
+// declared before.
+func (d *declarations) follow(v *projections.Cluster, add func(*events.Draft)) {
+	names := d.changed(v)
+	d.behind = nil
+	for _, name := range names {
+		all := v.Declarations(name)
+		if len(all) == 0 {
 			continue
 		}
-		add(declaredApp(v, d))
+		if draft := declared(v, all[0]); draft != nil {
+			d.behind = append(d.behind, name)
+			add(draft)
+		}
 	}
+}
+
+// declared returns what makes an app or the policy as declared, nil where it is so, or cannot be yet.
+func declared(v *projections.Cluster, d projections.Declaration) *events.Draft {
+	if d.Policy == nil {
+		return declaredApp(v, d)
+	}
+	if hash := events.HashPolicy(*d.Policy); hash != v.PolicyHash && d.First.Seq > v.PolicySet.Seq {
+		return declaration(d, events.Draft{Aggregate: events.Cluster(v.Name), Data: &events.PolicyUpdated{Policy: *d.Policy, Hash: hash, Declared: d.Hash}})
+	}
+	return nil
 }
 
 // declaredApp returns what makes the app as declared, nil where it is so, or cannot be yet.
@@ -36,6 +74,8 @@ func declaredApp(v *projections.Cluster, d projections.Declaration) *events.Draf
 			return nil
 		case a.Spec.Mode != d.App.Mode && (len(a.Instances) > 0 || len(a.Open) > 0):
 			return nil // no instance changes its mode; it is followed once there is none
+		case a.Spec.Replication() != d.App.Replication() && len(a.Open) > 0:
+			return nil // a move ends by the steps that it began with
 		}
 	}
 	return declaration(d, events.Draft{Aggregate: events.App(d.App.Name), App: d.App.Name, Data: data})

@@ -3,6 +3,7 @@ package planner
 import (
 	"context"
 	"fmt"
+	"math"
 
 	"github.com/go-cluster/go-cluster/api"
 	"github.com/go-cluster/go-cluster/events"
@@ -29,7 +30,7 @@ func (s *Service) evacuate(ctx context.Context, r *transport.Request) (any, erro
 }
 
 // cancelEvacuation calls off the open evacuations of a selector, written as it was or otherwise. The first event of the command is its outcome;
-// those of the others follow.
+// those of the others follow, but not of one that was ordered since: the command may arrive again.
 func (s *Service) cancelEvacuation(ctx context.Context, r *transport.Request) (any, error) {
 	req, err := transport.Decode[api.EvacuateRequest](r)
 	if err != nil {
@@ -39,22 +40,23 @@ func (s *Service) cancelEvacuation(ctx context.Context, r *transport.Request) (a
 	if err != nil {
 		return nil, &api.Error{Code: api.CodeInvalid, Field: "selector", Detail: fmt.Sprintf("cancel evacuation: %v", err)}
 	}
-	first := func(v *projections.Cluster) *events.Draft {
+	first := func(v *projections.Cluster, before uint64) *events.Draft {
 		for _, order := range sortedKeys(v.Evacuations) {
-			if ev := v.Evacuations[order]; ev.State == api.OrderOpen && ev.Selector.String() == sel.String() {
+			if ev := v.Evacuations[order]; ev.State == api.OrderOpen && ev.Started.Seq < before && ev.Selector.String() == sel.String() {
 				return &events.Draft{Aggregate: events.Cluster(v.Name), Data: &events.EvacuationCancelled{Order: order}}
 			}
 		}
 		return nil
 	}
-	ack, err := s.Command(ctx, r, func(v *projections.Cluster) (*events.Draft, error) { return first(v), nil })
+	ack, err := s.Command(ctx, r, func(v *projections.Cluster) (*events.Draft, error) { return first(v, math.MaxUint64), nil })
 	for err == nil && ack.Changed {
 		var more *events.Event
 		more, err = s.Decide(ctx, func(v *projections.Cluster) (*events.Draft, error) {
-			d := first(v)
-			if d != nil { // a command has one outcome: the others follow from it
-				d.Actor, d.Cause = r.Actor, v.Evacuations[ack.Order].Ended.ID
+			d, of := first(v, ack.Seq), v.Evacuations[ack.Order]
+			if d == nil || of == nil {
+				return nil, nil
 			}
+			d.Actor, d.Cause = r.Actor, of.Ended.ID // a command has one outcome: the others follow from it
 			return d, nil
 		})
 		if more == nil {

@@ -71,3 +71,33 @@ func TestOnlyWhilePlanned(t *testing.T) {
 		refused(w, api.AppMove, api.MoveRequest{Meta: meta, App: "db"}, api.CodeConflict, "it rests on a plan as of sequence")
 	})
 }
+
+// A forecast follows a change to its end: a roll to its last replacement, room that is made to what it is made for. More says where it
+// was followed no further.
+func TestForecastGoesOn(t *testing.T) {
+	run(t, map[string]string{"n1": "role=a", "n2": "role=a", "n3": "role=a", "n4": "role=b"}, func(t *testing.T, w *world) {
+		ask := func(a spec.App) (p api.PreviewReply, told string) {
+			t.Helper()
+			p = st.Must[api.PreviewReply](t, w.Cluster, api.PlanPreview, api.PreviewRequest{Apply: &api.ApplyRequest{Spec: a}, Forecast: true})
+			for _, m := range p.Moves {
+				told += fmt.Sprintf("%d %s %s→%s; ", m.Wave, m.Instance, m.From, m.To)
+			}
+			return p, told
+		}
+		web := pool("web", 3, "role=a")
+		w.place(web)
+		web.Process = &spec.Process{Command: []string{"/bin/other"}}
+		roll, told := ask(web)
+		same(t, "a roll", told, "1 web-0 n1→n1; 2 web-1 n2→n2; 3 web-2 n3→n3; ")
+		same(t, "its figures", fmt.Sprint(roll.Waves, roll.Bound, roll.More), "3 {3 true} false")
+
+		small := pool("small", 1)
+		small.Resources.CPU, small.OnNodes = 5000, []string{"n1", "n4"}
+		w.place(small)
+		at := w.on("small")[0]
+		big := singleton("big")
+		big.Resources.CPU, big.OnNodes = 5000, []string{at}
+		_, told = ask(big)
+		same(t, "room", told, fmt.Sprintf("1 small-0 %s→%s; 2 big-0 →%s; ", at, map[string]string{"n1": "n4", "n4": "n1"}[at], at))
+	})
+}

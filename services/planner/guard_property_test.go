@@ -126,7 +126,7 @@ func (h *history) step(t *rapid.T, p spec.Policy) {
 	default: // a replica with a fold that is behind, and nothing else
 		at := max(len(h.log)-rapid.IntRange(0, 3).Draw(t, "behind"), 0)
 		on := h.fold(at)
-		all, _ := decide(on, placement.Make(on, nil, h.now), h.now, true)
+		all, _ := decide(on, placement.Make(on, nil, h.now), on.SortedApps(), &declarations{}, h.now, true)
 		for _, d := range all {
 			if h.store(t, d.Draft, on) {
 				if plan, is := d.Data.(*events.PlanAdmitted); is {

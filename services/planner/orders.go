@@ -1,6 +1,7 @@
 package planner
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -30,9 +31,20 @@ func drainEnds(v *projections.Cluster, n *projections.Node, now time.Time, sure 
 	return draft(&events.DrainFailed{Node: n.ID, Order: d.Order, Code: "timeout", Left: left}), time.Time{}
 }
 
+// draining lists the nodes that are being drained, ordered by id.
+func draining(v *projections.Cluster) (out []*projections.Node) {
+	for _, n := range v.Nodes {
+		if n.Draining() {
+			out = append(out, n)
+		}
+	}
+	slices.SortFunc(out, func(x, y *projections.Node) int { return cmp.Compare(x.ID, y.ID) })
+	return out
+}
+
 // leftOn lists the instances that still are on a node, and counts the open migrations that touch it.
 func leftOn(v *projections.Cluster, n *projections.Node) (left []string, open int) {
-	for _, in := range v.On(n.ID) {
+	for _, in := range append(v.On(n.ID), v.StandbysOn(n.ID)...) {
 		left = append(left, in.ID)
 	}
 	for _, a := range v.Apps {
@@ -48,7 +60,7 @@ func leftOn(v *projections.Cluster, n *projections.Node) (left []string, open in
 func movedBy(v *projections.Cluster, order string) int {
 	moved := 0
 	for _, m := range v.Migrations {
-		if m.Orderer == order && m.Status == projections.MigrationCompleted {
+		if m.Orderer == order && m.From != "" && m.Status == projections.MigrationCompleted {
 			moved++
 		}
 	}
@@ -62,14 +74,14 @@ func overdue(v *projections.Cluster, plan placement.Plan, now time.Time) []place
 		return nil
 	}
 	var out []placement.Decision
-	for _, n := range v.SortedNodes() {
+	for _, n := range draining(v) {
 		d := n.Drain
-		if d == nil || !d.Force || d.Deadline.IsZero() || now.Before(d.Deadline) || n.Status != projections.StatusReady {
+		if !d.Force || d.Deadline.IsZero() || now.Before(d.Deadline) || n.Status != projections.StatusReady {
 			continue
 		}
 		for _, in := range v.On(n.ID) {
 			a := v.Apps[in.App]
-			if len(a.Open) > 0 || slices.ContainsFunc(plan.Moves, func(m placement.Decision) bool { return m.Instance == in.ID }) {
+			if len(a.Main()) > 0 || slices.ContainsFunc(plan.Moves, func(m placement.Decision) bool { return m.Instance == in.ID }) {
 				continue
 			}
 			out = append(out, placement.Decision{Move: events.Move{App: in.App, Instance: in.ID, SpecRev: a.SpecRev, From: n.ID, FromInc: in.Inc, Reason: events.ReasonDrain,
@@ -103,7 +115,7 @@ func evacuationEnds(v *projections.Cluster, now time.Time, sure bool) (draft *ev
 func leftBy(v *projections.Cluster, ev *projections.Evacuation) (left []string, open int) {
 	for _, n := range v.SortedNodes() {
 		if n.Status != projections.StatusLeft && ev.Selector.Matches(n.Labels) {
-			for _, in := range v.On(n.ID) {
+			for _, in := range append(v.On(n.ID), v.StandbysOn(n.ID)...) {
 				left = append(left, in.ID)
 			}
 		}

@@ -230,6 +230,25 @@ func TestEvacuationIsCancelled(t *testing.T) {
 	})
 }
 
+// A cancellation that arrives twice says nothing of an evacuation that was ordered between.
+func TestEvacuationIsNotCancelledByARepetition(t *testing.T) {
+	run(t, map[string]string{"n1": "zone=a", "n2": "zone=b"}, func(t *testing.T, w *world) {
+		w.place(singleton("stays", "zone=a"))
+		evacuate := func() string {
+			return w.ack(api.AppEvacuate, api.EvacuateRequest{Meta: w.Meta(), Selector: "zone=a"}).Order
+		}
+		before := []string{evacuate(), evacuate()}
+		cancel := api.EvacuateRequest{Meta: w.Meta(), Selector: "zone=a"}
+		ack := w.ack(api.AppUnevacuate, cancel)
+		for _, order := range before {
+			same(t, "state of one ordered before", w.status(order).State, api.OrderCancelled)
+		}
+		after := evacuate()
+		same(t, "the repetition's outcome", w.ack(api.AppUnevacuate, cancel), ack)
+		same(t, "state of the one ordered after", w.status(after).State, api.OrderOpen)
+	})
+}
+
 func TestEvacuationTimesOut(t *testing.T) {
 	run(t, map[string]string{"n1": "zone=a", "n2": "zone=b"}, func(t *testing.T, w *world) {
 		w.place(singleton("stays", "zone=a"), singleton("goes"))

@@ -1,6 +1,7 @@
 package planner
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"time"
@@ -35,6 +36,8 @@ func (s *Service) Run(ctx context.Context) error {
 func (s *Service) plan(ctx context.Context) error {
 	var done uint64 // the fold that was planned to the end
 	var wake time.Time
+	var live placement.Live
+	var declared declarations
 	return s.Loop(ctx, false, func(ctx context.Context) (time.Time, error) {
 		now, sure := s.Seen.Now()
 		for {
@@ -50,31 +53,33 @@ func (s *Service) plan(ctx context.Context) error {
 				if !sure {
 					now = v.Time
 				}
-				todo, wake = decide(v, placement.Make(v, s.Seen.Loads(), now), now, sure)
+				plan := live.Plan(v, s.Seen.Sights(), now)
+				todo, wake = decide(v, plan, live.Busy(), &declared, now, sure)
 			})
 			if len(todo) == 0 {
 				done = at
 				return wake, nil
 			}
-			if err := s.store(ctx, todo); err != nil {
-				return wake, err
-			}
-			if err := s.Replica.CatchUp(ctx, 0); err != nil {
+			if err := s.store(ctx, todo); errors.Is(err, events.ErrConflict) {
+				if err := s.Replica.CatchUp(ctx, 0); err != nil { // with what it met
+					return wake, err
+				}
+			} else if err != nil {
 				return wake, err
 			}
 		}
 	})
 }
 
-// store appends what was decided, until one meets a newer event: the rest may still be right then, or not, and all is decided again.
-// One that cannot be stored for another reason holds up none of the others, unless places rest on it.
+// store appends what was decided, until one meets a newer event, which is ErrConflict: the rest may still be right then, or not, and
+// all is decided again. The fold has what was stored. One that cannot be stored for another reason holds up none of the others, unless places rest on it.
 func (s *Service) store(ctx context.Context, todo []decided) error {
 	var failed error
 	for _, d := range todo {
 		_, err := s.Append(ctx, d.Draft, d.head)
 		switch {
 		case errors.Is(err, events.ErrConflict):
-			return failed
+			return cmp.Or(failed, err)
 		case err != nil && d.Aggregate.Kind == events.KindCluster:
 			return errors.Join(failed, err)
 		case err != nil:

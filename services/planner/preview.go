@@ -33,7 +33,7 @@ func (s *Service) preview(ctx context.Context, r *transport.Request) (any, error
 		if err != nil {
 			return err
 		}
-		plan := placement.Make(what, s.Seen.Loads(), s.now(v))
+		plan := placement.Make(what, s.Seen.Sights(), s.now(v))
 		if req.Rebalance != nil {
 			plan = onlyOf(plan, previewOrder)
 		}
@@ -42,7 +42,7 @@ func (s *Service) preview(ctx context.Context, r *transport.Request) (any, error
 			view := api.PendingView{App: p.App, Instance: p.Instance, Code: p.Code, Reason: p.Reason, Rejections: p.Refused}
 			if a := v.Apps[p.App]; a == nil || a.Pending == nil {
 				if out.NewlyPending = append(out.NewlyPending, p.App); len(out.NewlyPending) <= mostRelaxed {
-					view.Relax = placement.Relax(what, s.Seen.Loads(), s.now(v), p)
+					view.Relax = placement.Relax(what, s.Seen.Sights(), s.now(v), p)
 				}
 			}
 			out.Pending = append(out.Pending, view)
@@ -91,31 +91,48 @@ func (s *Service) fill(v, what *projections.Cluster, plan placement.Plan, req ap
 		forecastRebalance(v, req.Rebalance, out)
 		return
 	}
-	asked := 0
-	due := map[string]placement.Decision{}
+	now, rounds, asked := s.now(v), []placement.Plan{plan}, 0
+	due := map[string]bool{}
 	if req.Move != nil {
 		asked = len(plan.Moves) + len(plan.Held)
 	} else {
-		for _, d := range placement.Make(v, s.Seen.Loads(), s.now(v)).Moves {
-			due[d.Instance] = d
+		c := placement.Follow(what, s.Seen.Sights(), now, plan)
+		rounds, out.More = append(rounds, c.Rounds...), c.More
+		anyway := placement.Make(v, s.Seen.Sights(), now)
+		for _, p := range append([]placement.Plan{anyway}, placement.Follow(v, s.Seen.Sights(), now, anyway).Rounds...) {
+			for _, d := range p.Moves {
+				due[d.Instance+route(d.From, d.To)] = true
+			}
 		}
 	}
-	f := placement.Foretell(v, what, plan, asked, s.now(v))
-	mark := func(m *api.PlannedMove) {
-		m.Wave = f.Wave[m.Instance]
-		d, is := due[m.Instance]
-		m.Due = is && d.From == m.From && d.To == m.To
+	f := placement.Foretell(v, what, rounds, asked, now)
+	mark := func(round int, m api.PlannedMove) api.PlannedMove {
+		m.Wave, m.Due = f.Wave[round][m.Instance], due[m.Instance+route(m.From, m.To)]
+		return m
 	}
 	for i := range out.Moves {
-		mark(&out.Moves[i])
+		out.Moves[i] = mark(0, out.Moves[i])
 	}
 	for i := range out.Held {
-		mark(&out.Held[i].PlannedMove)
+		out.Held[i].PlannedMove = mark(0, out.Held[i].PlannedMove)
+	}
+	for i, p := range rounds[1:] {
+		for _, d := range p.Moves {
+			out.Moves = append(out.Moves, mark(i+1, planned(d)))
+		}
+		for _, h := range p.Held {
+			if placement.OnlyTurn(h.Holds) {
+				out.Moves = append(out.Moves, mark(i+1, planned(h.Decision)))
+			}
+		}
 	}
 	all := len(out.Moves) + len(out.Held)
 	out.Waves, out.Bound, out.Gap = f.Waves, api.Bound(f.Bound), f.Gap(all)
 	out.Before, out.After = api.Evenness(f.Before), api.Evenness(f.After)
 }
+
+// route is a way from a node to another, as a key.
+func route(from, to string) string { return "\x00" + from + "\x00" + to }
 
 // forecastRebalance fills in what the rebalancer says of its proposals, and those that wait for another to make room.
 func forecastRebalance(v *projections.Cluster, r *api.RebalanceRequest, out *api.PreviewReply) {
@@ -163,7 +180,7 @@ func bare(req api.PreviewRequest) *api.PreviewRequest {
 		out.Evacuate = &api.EvacuateRequest{Selector: r.Selector, Timeout: r.Timeout}
 	}
 	if r := req.Move; r != nil {
-		out.Move = &api.MoveRequest{App: r.App, From: r.From, To: r.To, Force: r.Force}
+		out.Move = &api.MoveRequest{App: r.App, From: r.From, To: r.To, Force: r.Force, DeleteLocal: r.DeleteLocal}
 	}
 	if r := req.Apply; r != nil {
 		out.Apply = &api.ApplyRequest{Spec: r.Spec}
@@ -221,7 +238,7 @@ func appsOf(req api.PreviewRequest) (out []spec.App) {
 
 func (s *Service) previewMove(v *projections.Cluster, req api.PreviewRequest, out *api.PreviewReply) error {
 	m := req.Move
-	d, refusal := placement.One(v, s.Seen.Loads(), s.now(v), placement.Request{App: m.App, From: m.From, To: m.To, Force: m.Force})
+	d, refusal := placement.One(v, s.Seen.Sights(), s.now(v), placement.Request{App: m.App, From: m.From, To: m.To, Force: m.Force, DeleteLocal: m.DeleteLocal})
 	if refusal != nil {
 		return refusal
 	}

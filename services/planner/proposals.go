@@ -18,7 +18,7 @@ import (
 const approvalExpiry = 24 * time.Hour
 
 // proposals tells of what guardrails hold, and drops what is not wanted any more: the proposals of the fold follow the plan.
-func proposals(v *projections.Cluster, plan placement.Plan, now time.Time, sure bool) (out []*events.Draft) {
+func proposals(v *projections.Cluster, plan placement.Plan, busy []*projections.App, now time.Time, sure bool) (out []*events.Draft) {
 	if _, frozen := v.Frozen[events.FreezeSafety]; frozen {
 		return nil // nothing is planned, which says nothing of what is wanted
 	}
@@ -32,7 +32,7 @@ func proposals(v *projections.Cluster, plan placement.Plan, now time.Time, sure 
 	for _, m := range plan.Moves {
 		wanted[m.Instance] = true // its admission ends the proposal
 	}
-	for _, a := range v.SortedApps() {
+	for _, a := range busy {
 		for _, id := range sortedKeys(a.Proposals) {
 			if pr := a.Proposals[id]; !wanted[id] {
 				out = append(out, about(pr, pr.Admitted.ID, &events.MigrationCancelled{Ref: pr.Ref(), Why: "it is not wanted any more"}))

@@ -35,10 +35,13 @@ func (s *Service) showApp(ctx context.Context, r *transport.Request) (any, error
 		}
 		out = projections.AppDetail(v, a)
 		for i := range out.Instances {
-			s.dataOf(&out.Instances[i])
+			s.Seen.AddData(&out.Instances[i])
+		}
+		if out.Standbys != nil {
+			out.Standbys.Why, out.Standbys.Rejections = placement.Standbys(v, a, s.now(v))
 		}
 		if a.Pending != nil { // as of now, with every node and not only those that the event had room for
-			for _, p := range placement.Make(v, s.Seen.Loads(), s.now(v)).Pending {
+			for _, p := range placement.Make(v, s.Seen.Sights(), s.now(v)).Pending {
 				if p.App == a.Name {
 					out.Pending, out.Why, out.Relax = p.Refused, p.Reason, s.relax(v, a, p)
 				}
@@ -48,19 +51,6 @@ func (s *Service) showApp(ctx context.Context, r *transport.Request) (any, error
 	})
 }
 
-// dataOf adds how far the data of an instance are, which its node says with its lease.
-func (s *Service) dataOf(in *api.InstanceView) {
-	l, ok := s.Seen.Lease(in.Node)
-	if !ok {
-		return
-	}
-	for _, h := range l.Lease.Instances {
-		if h.ID == in.ID {
-			in.Data = h.Data
-		}
-	}
-}
-
 func (s *Service) whyNot(ctx context.Context, r *transport.Request) (any, error) {
 	req, err := transport.Decode[api.WhyNotRequest](r)
 	if err != nil {
@@ -68,7 +58,7 @@ func (s *Service) whyNot(ctx context.Context, r *transport.Request) (any, error)
 	}
 	var out api.WhyNotReply
 	return &out, s.Question(ctx, r, func(v *projections.Cluster) error {
-		answer, refused := placement.WhyNot(v, s.Seen.Loads(), s.now(v), req.App, req.Node, req.Instance)
+		answer, refused := placement.WhyNot(v, s.Seen.Sights(), s.now(v), req.App, req.Node, req.Instance)
 		if refused != nil {
 			return refused
 		}
@@ -85,7 +75,7 @@ func (s *Service) relax(v *projections.Cluster, a *projections.App, p placement.
 	if len(v.Nodes) > relaxNow {
 		return a.Pending.Relax
 	}
-	return placement.Relax(v, s.Seen.Loads(), s.now(v), p)
+	return placement.Relax(v, s.Seen.Sights(), s.now(v), p)
 }
 
 func (s *Service) listMigrations(ctx context.Context, r *transport.Request) (any, error) {
@@ -152,7 +142,7 @@ func (s *Service) stable(ctx context.Context, r *transport.Request) (any, error)
 		if n.Status != projections.StatusReady {
 			wait("%s is %s", n.ID, n.Status)
 		}
-		plan := placement.Make(v, s.Seen.Loads(), s.now(v))
+		plan := placement.Make(v, s.Seen.Sights(), s.now(v))
 		for _, d := range plan.Moves {
 			if d.From == n.ID || d.To == n.ID {
 				wait("%s is to move (%s)", d.Instance, d.Reason)
@@ -174,7 +164,7 @@ func (s *Service) stable(ctx context.Context, r *transport.Request) (any, error)
 				}
 			}
 		}
-		for _, in := range v.On(n.ID) {
+		for _, in := range append(v.On(n.ID), v.StandbysOn(n.ID)...) {
 			if !in.Healthy {
 				wait("%s is %s", in.ID, in.State)
 			}
@@ -210,11 +200,11 @@ func (s *Service) order(ctx context.Context, r *transport.Request) (any, error) 
 		if out.State != api.OrderOpen || len(out.Left) == 0 {
 			return nil
 		}
-		plan := placement.Make(v, s.Seen.Loads(), s.now(v))
+		plan := placement.Make(v, s.Seen.Sights(), s.now(v))
 		for _, id := range out.Left {
 			if p := stuck(v, plan, id); p != nil {
 				out.Stuck = append(out.Stuck, api.PendingView{App: p.App, Instance: id, Code: p.Code, Reason: p.Reason, Rejections: p.Refused,
-					Relax: placement.Relax(v, s.Seen.Loads(), s.now(v), *p)})
+					Relax: placement.Relax(v, s.Seen.Sights(), s.now(v), *p)})
 			}
 		}
 		return nil

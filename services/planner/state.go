@@ -24,7 +24,7 @@ func (s *Service) showState(ctx context.Context, r *transport.Request) (any, err
 		state *snapshot.State
 	)
 	err := s.Question(ctx, r, func(v *projections.Cluster) error {
-		out.Seq, state = v.Seq, placement.State(v, s.Seen.Loads(), s.now(v))
+		out.Seq, state = v.Seq, placement.State(v, s.Seen.Sights(), s.now(v))
 		return nil
 	})
 	if err != nil {

@@ -52,6 +52,7 @@ func TestWithApp(t *testing.T) {
 		if p := last[events.PlanAdmitted](w); len(p.Moves) != 2 || p.Moves[0].Reason != events.ReasonDrain || p.Moves[1].Reason != events.ReasonDrain || p.Moves[1].Order == "" {
 			t.Errorf("admitted: %+v", p.Moves)
 		}
+		w.Until(t, "the drain has ended", func(v *projections.Cluster) bool { return v.Nodes[other].Drain == nil })
 		w.put(events.Node(other), &events.NodeUncordoned{Node: other})
 		w.put(events.Node(at), &events.NodeLost{Node: at, Inc: at + "/1", Reason: events.LostYielded})
 		together("recovered", at)

@@ -175,6 +175,9 @@ func said(e events.Event, of focus) (what string, facts []string) {
 		return fmt.Sprintf("%s failed on %s", d.Instance, d.Node), []string{d.Detail}
 	case *events.InstanceUnhealthy:
 		return fmt.Sprintf("%s was unhealthy on %s", d.Instance, d.Node), []string{d.Detail}
+	case *events.DataLost:
+		return fmt.Sprintf("data of %s were lost: %s came back with them", d.Instance, d.Node),
+			[]string{fmt.Sprintf("epoch %d went on from %q to %s there; the copy is %s", d.Epoch, d.From, d.Found, d.Aside)}
 	case *events.InstanceHealthy:
 		return fmt.Sprintf("%s was healthy on %s", d.Instance, d.Node), nil
 	case *events.InstanceStopped:

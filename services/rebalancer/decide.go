@@ -93,10 +93,10 @@ func stopped(v *projections.Cluster, r *projections.Rebalance, why string) *even
 	return &events.Draft{Aggregate: events.Cluster(v.Name), Data: &done}
 }
 
-// stops calls off the named rebalance, or the oldest that is open; nil when there is none to call off.
-func stops(v *projections.Cluster, order string) *events.Draft {
+// stops calls off the named rebalance, or the oldest that is open and was triggered before a sequence; nil when there is none to call off.
+func stops(v *projections.Cluster, order string, before uint64) *events.Draft {
 	for _, r := range open(v) {
-		if order == "" || r.Order == order {
+		if order == "" && r.Started.Seq < before || r.Order == order {
 			return stopped(v, r, "an operator stopped it")
 		}
 	}

@@ -2,6 +2,7 @@ package rebalancer
 
 import (
 	"context"
+	"math"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -54,7 +55,7 @@ func (s *Service) pass(ctx context.Context) (time.Time, error) {
 		}
 		for {
 			t, is, later := due(v, s.judged, now, sure)
-			if wake = later; !is || before(v, s.Seen.Loads(), now) != "" {
+			if wake = later; !is || before(v, s.Seen.Sights(), now) != "" {
 				return // the end of what is under way, or of a freeze, wakes the loop
 			}
 			if d, _ := automatic(v, t, now); d != nil {
@@ -115,7 +116,8 @@ func (s *Service) rebalance(ctx context.Context, r *transport.Request) (any, err
 	return rep, nil
 }
 
-// stop calls off one rebalance or all. The first event of the command is its outcome; those of the other rebalances follow.
+// stop calls off one rebalance or all. The first event of the command is its outcome; those of the other rebalances follow, but not of one that
+// was triggered since: the command may arrive again.
 func (s *Service) stop(ctx context.Context, r *transport.Request) (any, error) {
 	req, err := transport.Decode[api.StopRequest](r)
 	if err != nil {
@@ -125,15 +127,16 @@ func (s *Service) stop(ctx context.Context, r *transport.Request) (any, error) {
 		if o := v.Rebalances[req.Order]; o == nil && req.Order != "" {
 			return nil, api.Refuse(api.CodeNotFound, "stop rebalance %s: no such rebalance", req.Order)
 		}
-		return stops(v, req.Order), nil
+		return stops(v, req.Order, math.MaxUint64), nil
 	})
 	for err == nil && ack.Changed && req.Order == "" {
 		var more *events.Event
 		more, err = s.Decide(ctx, func(v *projections.Cluster) (*events.Draft, error) {
-			d := stops(v, "")
-			if d != nil { // a command has one outcome: the others follow from it
-				d.Actor, d.Cause = r.Actor, v.Rebalances[ack.Order].Ended.ID
+			d, of := stops(v, "", ack.Seq), v.Rebalances[ack.Order]
+			if d == nil || of == nil {
+				return nil, nil
 			}
+			d.Actor, d.Cause = r.Actor, of.Ended.ID // a command has one outcome: the others follow from it
 			return d, nil
 		})
 		if more == nil {
@@ -159,7 +162,7 @@ func (s *Service) show(ctx context.Context, r *transport.Request) (any, error) {
 		}
 		even := placement.Imbalance(v)
 		out.Seq, out.Automatic, out.Imbalance, out.Raw, out.Structural = v.Seq, v.Policy.AutoRebalance.Enabled, even.Imbalance, even.Raw, even.Structural
-		out.Why, out.Next = outlook(v, s.Seen.Loads(), now)
+		out.Why, out.Next = outlook(v, s.Seen.Sights(), now)
 		var last *projections.Rebalance
 		for _, o := range v.Rebalances {
 			if o.Completed && (last == nil || o.Started.Seq > last.Started.Seq) {

@@ -79,7 +79,7 @@ func cooled(v *projections.Cluster) time.Time {
 }
 
 // outlook says what an automatic rebalance would do now, or why nothing, and when the next is due if that is known.
-func outlook(v *projections.Cluster, loads map[string]api.Load, now time.Time) (why string, next time.Time) {
+func outlook(v *projections.Cluster, loads map[string]api.Sight, now time.Time) (why string, next time.Time) {
 	policy := v.Policy.AutoRebalance
 	if !policy.Enabled {
 		return "automatic rebalancing is off (policy auto_rebalance.enabled)", next
@@ -171,7 +171,7 @@ func changed(v *projections.Cluster) projections.Cause {
 }
 
 // before says what has to be over before evenness is judged, "" for nothing: first what is missing, then what is uneven.
-func before(v *projections.Cluster, loads map[string]api.Load, now time.Time) string {
+func before(v *projections.Cluster, loads map[string]api.Sight, now time.Time) string {
 	for _, source := range slices.Sorted(maps.Keys(v.Frozen)) {
 		return fmt.Sprintf("moves are frozen (%s: %s)", source, v.Frozen[source])
 	}

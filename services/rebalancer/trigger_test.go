@@ -96,11 +96,11 @@ func TestInterval(t *testing.T) {
 func TestLoss(t *testing.T) {
 	run(t, func(t *testing.T, c *st.Cluster) {
 		c.Beat(t)
-		setPolicy(t, c, spec.AutoRebalancePolicy{Enabled: true, Threshold: 0.2, Interval: spec.Duration(300 * time.Hour)})
 		join(t, c, "node-1", "node-2", "node-3")
 		for i, node := range []string{"node-1", "node-1", "node-2", "node-2", "node-3", "node-3"} {
 			placeApp(t, c, fmt.Sprint("app-", i), node)
 		}
+		setPolicy(t, c, spec.AutoRebalancePolicy{Enabled: true, Threshold: 0.2, Interval: spec.Duration(300 * time.Hour)}) // now, when it is even: a join is judged on what is there then
 		c.Pass(time.Minute)
 		lost := c.Append(t, events.Draft{Aggregate: events.Node("node-3"), Data: &events.NodeLost{Node: "node-3", Inc: "inc-node-3", Reason: events.LostSilent}})
 		c.Pass(10 * time.Minute)
@@ -230,7 +230,8 @@ func TestStop(t *testing.T) {
 		if _, err := st.Call[api.Ack](c, api.RebalanceStop, api.StopRequest{Meta: c.Meta(), Order: "r-none"}); api.CodeOf(err) != api.CodeNotFound {
 			t.Errorf("stop of nothing: %v", err)
 		}
-		if ack := st.Must[api.Ack](t, c, api.RebalanceStop, api.StopRequest{Meta: c.Meta()}); !ack.Changed {
+		stop := api.StopRequest{Meta: c.Meta()}
+		if ack := st.Must[api.Ack](t, c, api.RebalanceStop, stop); !ack.Changed {
 			t.Errorf("%+v", ack)
 		}
 		c.Replica.View(func(v *projections.Cluster) {
@@ -243,6 +244,14 @@ func TestStop(t *testing.T) {
 		if ack := st.Must[api.Ack](t, c, api.RebalanceStop, api.StopRequest{Meta: c.Meta()}); ack.Changed {
 			t.Errorf("none is open: %+v", ack)
 		}
+		three := st.Must[api.RebalanceReply](t, c, api.AppRebalance, api.RebalanceRequest{Meta: c.Meta(), All: true})
+		st.Must[api.Ack](t, c, api.RebalanceStop, stop) // it arrives again
+		c.Replica.View(func(v *projections.Cluster) {
+			if r := v.Rebalances[three.Order]; len(r.Moves) == 0 || r.Completed {
+				t.Errorf("triggered after it was called off: %+v", r)
+			}
+		})
+		st.Must[api.Ack](t, c, api.RebalanceStop, api.StopRequest{Meta: c.Meta()})
 
 		setPolicy(t, c, spec.AutoRebalancePolicy{Enabled: true, Threshold: 0.2})
 		join(t, c, "node-3")

@@ -136,9 +136,13 @@ func (c *Cluster) Beat(t *testing.T) {
 	})
 }
 
-// Until waits, for a virtual hour at most, until the fold is as wanted.
+// Until waits, for a virtual hour at most, until the fold is as wanted. What the log held when it was called is in the fold that is
+// looked at first: an older one may be as wanted from before.
 func (c *Cluster) Until(t *testing.T, what string, is func(v *projections.Cluster) bool) {
 	t.Helper()
+	if err := c.Replica.CatchUp(t.Context(), 0); err != nil {
+		t.Fatalf("%s: %v", what, err)
+	}
 	over := time.NewTimer(time.Hour)
 	defer over.Stop()
 	for {

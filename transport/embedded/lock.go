@@ -1,14 +1,16 @@
 package embedded
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/go-cluster/go-cluster/dirlock"
 )
 
 // lockDir takes the directory for this process; closing the file, or the process's end however it comes, gives it back.
@@ -16,45 +18,14 @@ func lockDir(dir string) (*os.File, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(filepath.Join(dir, "go-cluster.lock"), os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	if err := flock(f); err != nil {
-		holder := make([]byte, 256)
-		n, _ := f.ReadAt(holder, 0)
-		_ = f.Close()
-		if who := strings.TrimSpace(string(holder[:n])); who != "" {
-			return nil, fmt.Errorf("the directory is in use by %s", who)
-		}
-		return nil, fmt.Errorf("the directory is in use by another process: %w", err)
-	}
 	host, _ := os.Hostname()
-	who := fmt.Sprintf("process %d on %s since %s\n", os.Getpid(), host, time.Now().UTC().Format(time.RFC3339))
-	if err := f.Truncate(0); err != nil {
-		_ = f.Close()
-		return nil, err
+	who := fmt.Sprintf("process %d on %s since %s", os.Getpid(), host, time.Now().UTC().Format(time.RFC3339))
+	f, err := dirlock.Take(dir, "go-cluster.lock", who)
+	var held *dirlock.HeldError
+	if errors.As(err, &held) {
+		return nil, fmt.Errorf("the directory is in use by %s", cmp.Or(held.Who, "another process"))
 	}
-	if _, err := f.WriteAt([]byte(who), 0); err != nil {
-		_ = f.Close()
-		return nil, err
-	}
-	return f, nil
-}
-
-// flock returns unix.EWOULDBLOCK when another holds the lock for longer than a second. One refusal is no proof: the locks of a
-// process that was killed while it forked live on in the child until its exec.
-func flock(f *os.File) error {
-	const attempts = 100
-	again := time.NewTicker(10 * time.Millisecond)
-	defer again.Stop()
-	for n := 1; ; n++ {
-		err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-		if !errors.Is(err, unix.EWOULDBLOCK) || n == attempts {
-			return err
-		}
-		<-again.C
-	}
+	return f, err
 }
 
 // storeLimit returns four fifths of what the file system has for the directory: what is free and what it already uses.

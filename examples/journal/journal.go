@@ -1,6 +1,8 @@
 //go:build linux
 
-package counter
+// Package journal is what the sample apps write down for whoever checks on them: which run of a program stored what, and when. A journal that
+// several nodes share shows whether an app ever ran twice, or lost what it had stored.
+package journal
 
 import (
 	"bytes"
@@ -14,8 +16,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Line is one number in the journal. Boottime, in nanoseconds of CLOCK_BOOTTIME, is from before the line was written: lines of
-// two processes on one machine can be put in order by it.
+// Line says that something was stored. Boottime, in nanoseconds of CLOCK_BOOTTIME, is from before the line was written: lines of two
+// processes on one machine can be put in order by it.
 type Line struct {
 	Node     string `json:"node"`
 	Epoch    uint64 `json:"epoch"`
@@ -24,12 +26,15 @@ type Line struct {
 	N        uint64 `json:"n"`
 }
 
-// journal is a file of Lines, one JSON object each, appended to and synced. The methods of a nil journal do nothing.
-type journal struct{ file *os.File }
+// Journal is a file of Lines, one JSON object each, appended to. The methods of a nil Journal do nothing.
+type Journal struct{ file *os.File }
 
-// openJournal opens a journal, made if missing, and returns the last number in it. A last line without its newline was being
-// written when its writer was killed: nobody has seen that number. It is ended, so that the next line stands on its own.
-func openJournal(name string) (j *journal, last uint64, err error) {
+// Open opens a journal, made if missing, and returns the last number in it; without a name there is no journal. A last line without its
+// newline was being written when its writer was killed: nobody has seen that number. It is ended, so that the next line stands on its own.
+func Open(name string) (j *Journal, last uint64, err error) {
+	if name == "" {
+		return nil, 0, nil
+	}
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE|os.O_APPEND, 0o644)
 	if err != nil {
 		return nil, 0, err
@@ -52,13 +57,13 @@ func openJournal(name string) (j *journal, last uint64, err error) {
 	for i := len(whole) - 2; i >= 0; i-- { // what follows the last newline is no whole line
 		var l Line
 		if json.Unmarshal(whole[i], &l) == nil {
-			return &journal{f}, l.N, nil
+			return &Journal{f}, l.N, nil
 		}
 	}
 	if len(tail) == maxTail {
 		return nil, 0, fmt.Errorf("%s: no number in its last %d bytes", name, maxTail)
 	}
-	return &journal{f}, 0, nil
+	return &Journal{f}, 0, nil
 }
 
 const maxTail = 64 << 10
@@ -77,8 +82,8 @@ func tailOf(f *os.File) ([]byte, error) {
 	return tail[:n], nil
 }
 
-// append stamps the line and returns once it is on disk. After an error it may be there all the same.
-func (j *journal) append(l Line) error {
+// Append stamps the line and writes it, in one piece. After an error it may be there all the same.
+func (j *Journal) Append(l Line) error {
 	if j == nil {
 		return nil
 	}
@@ -91,13 +96,20 @@ func (j *journal) append(l Line) error {
 	if err != nil {
 		return err
 	}
-	if _, err := j.file.Write(append(b, '\n')); err != nil { // one write: O_APPEND keeps lines whole
-		return err
+	_, err = j.file.Write(append(b, '\n')) // one write: O_APPEND keeps lines whole
+	return err
+}
+
+// Sync returns once what was appended is on disk.
+func (j *Journal) Sync() error {
+	if j == nil {
+		return nil
 	}
 	return j.file.Sync()
 }
 
-func (j *journal) close() error {
+// Close ends the use of the journal.
+func (j *Journal) Close() error {
 	if j == nil {
 		return nil
 	}

@@ -1,0 +1,5 @@
+//go:build bug_labels_kept
+
+package planted
+
+const name = "labels_kept"

@@ -1,0 +1,5 @@
+//go:build bug_metric_twice
+
+package planted
+
+const name = "metric_twice"

@@ -1,0 +1,5 @@
+//go:build bug_standby_beside
+
+package planted
+
+const name = "standby_beside"

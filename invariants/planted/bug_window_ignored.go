@@ -1,0 +1,5 @@
+//go:build bug_window_ignored
+
+package planted
+
+const name = "window_ignored"

@@ -1,0 +1,124 @@
+package check
+
+import (
+	"math/big"
+
+	"github.com/go-cluster/go-cluster/events"
+	"github.com/go-cluster/go-cluster/placement/snapshot"
+)
+
+// Useless lists the voluntary moves of a plan that can be left out, each alone, with nothing worse for it: no rule broken more, no preference
+// lost, the counts no less even. Of moves within a band of evenness it says nothing: even is whether all of evenness was asked for. Nor of a plan in
+// which an instance moves twice: what it waits for elsewhere is of use to that.
+func Useless(s *snapshot.State, p *snapshot.Plan, even bool) (out []Violation) {
+	w, err := newWorld(s)
+	if err != nil {
+		return []Violation{{"", err.Error()}}
+	}
+	moved := map[string]bool{}
+	for i := range p.Moves {
+		m := &p.Moves[i]
+		if moved[m.Instance] {
+			return nil
+		}
+		moved[m.Instance] = true
+		w.shift(m.Instance, m.App, m.To)
+	}
+	end := w.quality()
+	for i := range p.Moves {
+		m := &p.Moves[i]
+		mends := m.Class == events.ClassRepair || even && m.Class == events.ClassBalance
+		if !mends || m.From == "" || m.To == "" {
+			continue
+		}
+		w.shift(m.Instance, m.App, m.From)
+		if without := w.quality(); !without.worse(end) {
+			out = append(out, Violation{m.Instance, "its move from " + m.From + " to " + m.To + " can be left out with nothing worse"})
+		}
+		w.shift(m.Instance, m.App, m.To)
+	}
+	return out
+}
+
+// shift puts an instance on a node, "" for none.
+func (w *world) shift(id, app, node string) {
+	for _, there := range w.on {
+		delete(there, id)
+	}
+	if node == "" {
+		delete(w.ins, id)
+		return
+	}
+	w.place(id, app, node)
+}
+
+// quality is how good a state is.
+type quality struct {
+	broken int              // rules that instances break
+	over   snapshot.Amounts // by resource: what is overdrawn on all nodes
+	points int              // of preference
+	uneven *big.Rat         // Σ count²/weight
+}
+
+func (w *world) quality() quality {
+	q := quality{over: snapshot.Amounts{}, uneven: new(big.Rat)}
+	for id, in := range w.ins {
+		n := w.nodes[in.Node]
+		if n == nil {
+			continue
+		}
+		q.broken += len(w.wrong(id, in.Node, false))
+		for _, p := range w.apps[in.App].Prefer {
+			if p.Node == n.ID || p.Label != "" && labelled(n, p.Label) {
+				q.points += p.Weight
+			}
+		}
+	}
+	for name := range w.apps {
+		q.broken += len(w.skew(name))
+	}
+	count := map[string]int{}
+	for id, there := range w.on {
+		count[id] += len(there)
+	}
+	for _, m := range w.s.InFlight { // it counts where it goes
+		if m.From != "" && m.To != "" && m.From != m.To {
+			count[m.From]--
+		}
+	}
+	for id, there := range w.on {
+		n, used := w.nodes[id], snapshot.Amounts{}
+		for in := range there {
+			for k, v := range w.demand(in) {
+				used[k] += v
+			}
+		}
+		for k, v := range used {
+			if c, limited := n.Capacity[k]; limited && v > c {
+				q.over[k] += v - c
+			}
+		}
+		weight := max(n.Weight, 1)
+		q.uneven.Add(q.uneven, big.NewRat(int64(count[id]*count[id]), int64(weight)))
+	}
+	return q
+}
+
+func labelled(n *snapshot.Node, label string) bool {
+	for k, v := range n.Labels {
+		if k+"="+v == label {
+			return true
+		}
+	}
+	return false
+}
+
+// worse says whether a state is worse in anything.
+func (q quality) worse(than quality) bool {
+	for k, v := range q.over {
+		if v > than.over[k] {
+			return true
+		}
+	}
+	return q.broken > than.broken || q.points < than.points || q.uneven.Cmp(than.uneven) > 0
+}
