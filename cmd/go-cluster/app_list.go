@@ -27,7 +27,9 @@ func (cmd *appList) Run(s *session) error {
 	if err != nil {
 		return err
 	}
+	none := "no apps yet; declare one with: go-cluster app apply -f FILE"
 	if cmd.Node != "" {
+		none = "no app has an instance on " + cmd.Node
 		apps = slices.DeleteFunc(apps, func(a api.AppView) bool { return !slices.Contains(a.Nodes, cmd.Node) })
 	}
 	return s.print(apps, func() {
@@ -35,7 +37,7 @@ func (cmd *appList) Run(s *session) error {
 		for _, a := range apps {
 			g.row(a.Name, string(a.Mode), s.state(a.State), ready(a), strings.Join(a.Nodes, ","))
 		}
-		g.flush("no apps yet; declare one with: go-cluster app apply -f FILE")
+		g.flush(none)
 	})
 }
 

@@ -79,8 +79,8 @@ func (c *client) asyncError(_ *nats.Conn, _ *nats.Subscription, err error) {
 func redacted(servers string) string {
 	parts := strings.Split(servers, ",")
 	for i, p := range parts {
-		if _, host, found := strings.Cut(p, "@"); found {
-			parts[i] = "…@" + host
+		if at := strings.LastIndexByte(p, '@'); at >= 0 { // a password may have one too
+			parts[i] = "…@" + p[at+1:]
 		}
 	}
 	return strings.Join(parts, ",")

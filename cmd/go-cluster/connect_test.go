@@ -54,6 +54,9 @@ func TestUnreachableServer(t *testing.T) {
 	if strings.Contains(o.errors, "secret") {
 		t.Errorf("the password is shown: %s", o.errors)
 	}
+	if got := redacted("nats://ana:p@ss@h:1,nats://h:2"); got != "…@h:1,nats://h:2" {
+		t.Errorf("redacted: %s", got)
+	}
 }
 
 func TestNoControlPlane(t *testing.T) {

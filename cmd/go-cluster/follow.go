@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -43,7 +42,7 @@ func (c *client) follow(p *progress, since uint64) error {
 		if p.over() {
 			return w.conclude()
 		}
-		w.warnFrozen()
+		w.warnHeld()
 		w.remind()
 	}
 }
@@ -130,21 +129,13 @@ func (w *watcher) print(changes []change) {
 	}
 }
 
-// warnFrozen says, once, why nothing starts: an order is accepted while moves are frozen, and held.
-func (w *watcher) warnFrozen() {
+// warnHeld says, once, why nothing starts: an order is accepted while moves are frozen, and held.
+func (w *watcher) warnHeld() {
 	if w.asked || !w.down.IsZero() || slices.ContainsFunc(w.p.orders, (*watched).underWay) {
 		return
 	}
 	w.asked = true
-	ctx, cancel := context.WithTimeout(w.ctx, logLimit)
-	defer cancel()
-	policy, err := callCtx[api.ListRequest, api.PolicyReply](ctx, w.client, api.PolicyShow, api.ListRequest{Meta: w.question(0)})
-	if err != nil { // it only costs this warning
-		return
-	}
-	for _, source := range slices.Sorted(maps.Keys(policy.Frozen)) {
-		w.notef("%s", styleOf(w.err).warn(join("moves are frozen by "+source, policy.Frozen[source])))
-	}
+	w.warnFrozen(w.frozen(0))
 }
 
 // underWay reports whether a migration of the order has been admitted, or the order needs none that a freeze would hold.

@@ -43,10 +43,14 @@ func (cmd *nodeList) Run(s *session) error {
 		}
 		nodes = slices.DeleteFunc(nodes, func(n api.NodeView) bool { return !sel.Matches(n.Labels) })
 	}
-	return s.print(nodes, func() { s.nodeTable(nodes) })
+	none := "no nodes yet; start one with: go-cluster agent"
+	if cmd.Selector != "" {
+		none = "no node matches " + cmd.Selector
+	}
+	return s.print(nodes, func() { s.nodeTable(nodes, none) })
 }
 
-func (s *session) nodeTable(nodes []api.NodeView) {
+func (s *session) nodeTable(nodes []api.NodeView, none string) {
 	header := []string{"node", "status", "scheduling", "apps", "cpu", "memory", "labels"}
 	if s.wide() {
 		header = append(header, "capacity", "address", "version", "revision")
@@ -61,7 +65,7 @@ func (s *session) nodeTable(nodes []api.NodeView) {
 		}
 		g.row(cells...)
 	}
-	g.flush("no nodes yet; start one with: go-cluster agent")
+	g.flush(none)
 }
 
 func capacity(r spec.Resources) string { return fmt.Sprintf("%s cpu, %s", r.CPU, memory(r.Memory)) }

@@ -48,16 +48,9 @@ func (cmd *planCommand) Run(s *session) error {
 		return fail(exitUsage, "%s", listed(faultLines(cmd.State, err)))
 	}
 	if cmd.Policy != "" {
-		b, err := s.readFile(cmd.Policy)
+		policy, err := s.readPolicy(cmd.Policy)
 		if err != nil {
 			return err
-		}
-		policy, err := spec.DecodePolicy(b)
-		if err == nil {
-			err = policy.Validate()
-		}
-		if err != nil {
-			return fail(exitUsage, "%s", listed(faultLines(cmd.Policy, err)))
 		}
 		state.Policy = &policy
 	}

@@ -187,7 +187,7 @@ func policyKeys(p spec.Policy) (map[string]jsontext.Value, error) {
 	return out, nil
 }
 
-// readPolicy reads a policy file and says everything that is wrong with it.
+// readPolicy reads a policy file; the error says everything that is wrong with it.
 func (s *session) readPolicy(file string) (spec.Policy, error) {
 	b, err := s.readFile(file)
 	if err != nil {
@@ -198,7 +198,7 @@ func (s *session) readPolicy(file string) (spec.Policy, error) {
 		err = policy.Validate()
 	}
 	if err != nil {
-		return spec.Policy{}, fail(exitUsage, "policy not set: %s", listed(faultLines(file, err)))
+		return spec.Policy{}, fail(exitUsage, "%s", listed(faultLines(file, err)))
 	}
 	return policy, nil
 }
@@ -221,7 +221,7 @@ Examples:
 func (cmd *policySet) Run(s *session) error {
 	policy, err := s.readPolicy(cmd.File)
 	if err != nil {
-		return err
+		return fail(exitUsage, "policy not set: %w", err)
 	}
 	c, err := s.connect()
 	if err != nil {
@@ -259,55 +259,4 @@ func (c *client) warnStored(policy spec.Policy) {
 	if stored, err := onlyStored(policy, now.Enforce); err == nil && len(stored) > 0 {
 		c.notef("%s stored, but not enforced by this version: %s", styleOf(c.err).warn("warning:"), strings.Join(stored, ", "))
 	}
-}
-
-type freezeCommand struct {
-	Why string `arg:"" optional:"" help:"Why; everybody who is held up reads it."`
-}
-
-// Help is printed by kong.
-func (*freezeCommand) Help() string {
-	return `Moves under way end; none starts, except those that bring back what a lost node ran, and forced ones.
-
-Examples:
-  go-cluster freeze "storage maintenance until 06:00"`
-}
-
-// Run is called by kong.
-func (cmd *freezeCommand) Run(s *session) error {
-	return s.freezing(api.MovesFreeze, api.FreezeRequest{Why: strings.TrimSpace(cmd.Why)}, "moves are frozen; lift it with: go-cluster unfreeze",
-		"moves were frozen already")
-}
-
-type unfreezeCommand struct {
-	Source string `enum:",operator,safety,policy" default:"" placeholder:"SOURCE" help:"Lift the freeze of another source: safety or policy. Default: the operator's."`
-}
-
-// Help is printed by kong.
-func (*unfreezeCommand) Help() string {
-	return `Each source lifts its own freeze. A safety freeze, set when more than half of the nodes fall silent together, ends by itself once
-they are heard again; lifting it by hand says that they are really gone.
-
-Examples:
-  go-cluster unfreeze
-  go-cluster unfreeze --source safety`
-}
-
-// Run is called by kong.
-func (cmd *unfreezeCommand) Run(s *session) error {
-	return s.freezing(api.MovesUnfreeze, api.FreezeRequest{Source: cmd.Source}, "freeze lifted", "moves were not frozen")
-}
-
-func (s *session) freezing(ep api.Endpoint, req api.FreezeRequest, did, already string) error {
-	c, err := s.connect()
-	if err != nil {
-		return err
-	}
-	defer c.close()
-	req.Meta = c.command()
-	ack, err := call[api.FreezeRequest, api.Ack](c, ep, req)
-	if err != nil {
-		return err
-	}
-	return s.print(ack, func() { s.sayf("%s", map[bool]string{true: did, false: already}[ack.Changed]) })
 }

@@ -173,11 +173,14 @@ func TestLogsFollowAnInstanceThatMoves(t *testing.T) {
 }
 
 func TestPolicySetAndFreeze(t *testing.T) {
+	frozen := map[string]string{}
 	p := servePlane(t, "policy", answers{
 		api.PolicySet: answer(func(r api.PolicyRequest) (any, error) {
 			return api.Ack{Seq: 1, Changed: r.Policy.Migration.MaxConcurrent == 2}, nil
 		}),
-		api.PolicyShow:  always[api.ListRequest](api.PolicyReply{Enforce: []string{"freeze"}}),
+		api.PolicyShow: answer(func(api.ListRequest) (any, error) {
+			return api.PolicyReply{Enforce: []string{"freeze"}, Frozen: frozen}, nil
+		}),
 		api.MovesFreeze: answer(func(r api.FreezeRequest) (any, error) { return api.Ack{Changed: r.Why == "storage maintenance"}, nil }),
 		api.MovesUnfreeze: answer(func(r api.FreezeRequest) (any, error) {
 			return api.Ack{Changed: r.Source == "safety"}, nil
@@ -187,7 +190,17 @@ func TestPolicySetAndFreeze(t *testing.T) {
 	cli(t.Context(), "migration: {max_concurrent: 2}", args...).want(t, exitDone, "policy set\n", "warning: stored, but not enforced by this version: migration.max_concurrent")
 	cli(t.Context(), "{}", args...).want(t, exitDone, "policy unchanged\n")
 	cli(t.Context(), "migration: {max_concurrent: -2, cooldown: 5m}", args...).want(t, exitUsage, "", "error: policy not set: ", "-: migration.cooldown")
+	cli(t.Context(), "cooldown: 5m", "policy", "diff", "-f", "-").want(t, exitUsage, "", "error: -: cooldown: unknown key")
+	p.cli("policy", "diff", "-f", "/nowhere.yaml").want(t, exitUsage, "", "error: open /nowhere.yaml: no such file or directory")
 	p.cli("freeze", "storage maintenance").want(t, exitDone, "moves are frozen; lift it with: go-cluster unfreeze\n")
 	p.cli("unfreeze", "--source", "safety").want(t, exitDone, "freeze lifted\n")
 	p.cli("unfreeze").want(t, exitDone, "moves were not frozen\n")
+
+	frozen["safety"] = "3 of 5 nodes are silent" // which nobody is to believe that he has lifted
+	p.cli("unfreeze").want(t, exitDone, "there was no freeze by operator\n", "moves are frozen by safety: 3 of 5 nodes are silent")
+	p.cli("unfreeze", "--source", "safety").want(t, exitDone, "freeze lifted\n", "moves are frozen by safety: 3 of 5 nodes are silent")
+	delete(frozen, "safety")
+	frozen["operator"] = "storage maintenance"
+	p.cli("freeze", "another reason").want(t, exitDone, "moves were frozen already, and stay so for the reason given then\n",
+		"moves are frozen by operator: storage maintenance")
 }

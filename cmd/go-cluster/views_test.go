@@ -97,6 +97,9 @@ func TestEmptyLists(t *testing.T) {
 	p.cli("app", "list").want(t, exitDone, "no apps yet; declare one with: go-cluster app apply -f FILE\n")
 	p.cli("app", "list", "-o", "json").want(t, exitDone, "[]\n")
 	p.cli("node", "list", "-l", "a=b", "-o", "json").want(t, exitDone, "[]\n")
+	// What is looked for and not there says nothing of what there is.
+	p.cli("node", "list", "-l", "zone=a").want(t, exitDone, "no node matches zone=a\n")
+	p.cli("app", "list", "--node", "node-9").want(t, exitDone, "no app has an instance on node-9\n")
 }
 
 func TestTimesForPeople(t *testing.T) {
