@@ -142,7 +142,7 @@ func Decode(subject string, seq uint64, stored time.Time, b []byte) (Event, erro
 		return bad("%s belongs on a %s aggregate", e.Type, r.Aggregate)
 	}
 	if data == nil {
-		data = r.make()
+		data = r.New()
 		if err := json.Unmarshal(w.Data, data); err != nil {
 			return bad("data: %v", err)
 		}
@@ -175,7 +175,7 @@ func decodeOnce(b []byte, r Row, known bool) (w wire[jsontext.Value], data any) 
 	if !known {
 		return w, nil
 	}
-	once := wire[payload]{Data: payload{into: r.make()}}
+	once := wire[payload]{Data: payload{into: r.New()}}
 	if err := json.Unmarshal(b, &once); err != nil || !once.Data.read {
 		return w, nil
 	}

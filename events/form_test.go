@@ -17,7 +17,7 @@ func alike(t *testing.T, r Row, data []byte) (taken bool) {
 	if r.form(&s, got.Elem()); !s.ok || len(s.rest) > 0 {
 		return false
 	}
-	want := r.make()
+	want := r.New()
 	if err := json.Unmarshal(data, want); err != nil {
 		t.Fatalf("%s\nis taken for %s, and is: %v", data, r.Type, err)
 	}

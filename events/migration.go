@@ -63,6 +63,9 @@ type Ref struct {
 	Trigger   string `json:"trigger"`
 }
 
+// Reference returns what an event's data say of a migration, where they have a Ref.
+func (r Ref) Reference() Ref { return r }
+
 // Move is one admitted move. A missing end is "".
 type Move struct {
 	Migration   string `json:"migration"`

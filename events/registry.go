@@ -27,7 +27,8 @@ type Row struct {
 	form      form // of the payload; nil where it has none
 }
 
-func (r Row) make() any { return reflect.New(r.payload).Interface() }
+// New returns an empty payload of the type, a pointer.
+func (r Row) New() any { return reflect.New(r.payload).Interface() }
 
 // registry has one row per type. Adding a type is adding a row here, a payload struct, a golden file and a case in the fold.
 var registry, typeOf = index(

@@ -37,7 +37,7 @@ func TestRegistry(t *testing.T) {
 			t.Errorf("%s is the payload of both %s and %s: a draft could not tell its type", r.payload, other, r.Type)
 		}
 		payloads[r.payload] = r.Type
-		if got, err := TypeOf(r.make()); err != nil || got != r.Type {
+		if got, err := TypeOf(r.New()); err != nil || got != r.Type {
 			t.Errorf("TypeOf(%s) = %s, %v, want %s", r.payload, got, err, r.Type)
 		}
 	}

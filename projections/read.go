@@ -100,20 +100,6 @@ func rules(s spec.App) spec.App {
 		SpreadOver: s.SpreadOver, Resources: s.Resources}
 }
 
-// On returns every instance that is on a node, or on its way there, ordered by id.
-func (c *Cluster) On(node string) []*Instance {
-	var out []*Instance
-	for _, a := range c.Apps {
-		for _, in := range a.Instances {
-			if in.Node == node {
-				out = append(out, in)
-			}
-		}
-	}
-	slices.SortFunc(out, func(x, y *Instance) int { return CompareInstances(x.ID, y.ID) })
-	return out
-}
-
 func sorted[V any](m map[string]V) []V {
 	switch len(m) { // what nearly all apps have of instances and of open migrations, asked for thousands of times in a pass
 	case 0:

@@ -55,18 +55,6 @@ func (a *App) Main() []*Migration {
 	return slices.DeleteFunc(a.SortedOpen(), func(m *Migration) bool { return m.Standby() })
 }
 
-// StandbysOn returns every standby on a node, ordered by id.
-func (c *Cluster) StandbysOn(node string) []*Instance {
-	var out []*Instance
-	for _, a := range c.Apps {
-		if s := a.StandbyAt(node); s != nil {
-			out = append(out, s)
-		}
-	}
-	slices.SortFunc(out, func(x, y *Instance) int { return CompareInstances(x.ID, y.ID) })
-	return out
-}
-
 // FreeStandby returns the first slot that no standby has or is about to have.
 func (a *App) FreeStandby() string {
 	for slot := 1; ; slot++ {

@@ -27,14 +27,14 @@ func (n *Node) Scheduling() string {
 	return api.Schedulable
 }
 
-// NodeView is one row of `node list`; load is what the node's lease says.
-func NodeView(c *Cluster, n *Node, load api.Load) api.NodeView {
+// nodeView is one row of `node list`; load is what the node's lease says.
+func nodeView(c *Cluster, n *Node, load api.Load, there []*Instance) api.NodeView {
 	v := api.NodeView{
 		ID: n.ID, Status: n.Status, Scheduling: n.Scheduling(), Labels: notNil(n.Labels), Apps: []string{}, Load: load,
 		Address: n.Facts.Address, Version: n.Facts.Version, Revision: c.Head(events.Node(n.ID)).Rev,
 		Capacity: spec.Resources{CPU: n.Facts.CPU, Memory: n.Facts.Memory},
 	}
-	for _, in := range append(c.On(n.ID), c.StandbysOn(n.ID)...) {
+	for _, in := range there {
 		v.Apps = append(v.Apps, in.App)
 	}
 	slices.Sort(v.Apps)
@@ -44,7 +44,8 @@ func NodeView(c *Cluster, n *Node, load api.Load) api.NodeView {
 
 // NodeDetail is `node show`. Its instances include those that a move is bringing there.
 func NodeDetail(c *Cluster, n *Node, load api.Load) api.NodeDetail {
-	d := api.NodeDetail{NodeView: NodeView(c, n, load), Inc: n.Inc, Instances: []api.InstanceView{}, Orders: []api.NodeOrder{}}
+	there := Occupants{c.On(n.ID), c.StandbysOn(n.ID)}
+	d := api.NodeDetail{NodeView: nodeView(c, n, load, there.All()), Inc: n.Inc, Instances: []api.InstanceView{}, Orders: []api.NodeOrder{}}
 	for _, a := range c.SortedApps() {
 		for _, in := range InstanceViews(c, a) {
 			if in.Node == n.ID {
@@ -65,10 +66,10 @@ func NodeDetail(c *Cluster, n *Node, load api.Load) api.NodeDetail {
 
 // NodeViews lists every node that has joined and not left, ordered by id.
 func NodeViews(c *Cluster, loads map[string]api.Load) []api.NodeView {
-	out := []api.NodeView{}
+	out, there := []api.NodeView{}, c.ByNode()
 	for _, n := range c.SortedNodes() {
 		if n.Known() && n.Status != StatusLeft {
-			out = append(out, NodeView(c, n, loads[n.ID]))
+			out = append(out, nodeView(c, n, loads[n.ID], there[n.ID].All()))
 		}
 	}
 	return out

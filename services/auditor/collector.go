@@ -105,9 +105,10 @@ func measure(v *projections.Cluster) []prometheus.Metric {
 	for reason, n := range reasons {
 		emit(rebalances, prometheus.CounterValue, float64(n), reason)
 	}
+	there := v.ByNode()
 	for _, n := range v.SortedNodes() {
 		if n.Known() && n.Status != projections.StatusLeft {
-			emit(nodeApps, prometheus.GaugeValue, float64(len(v.On(n.ID))), n.ID) // an app has at most one instance on a node
+			emit(nodeApps, prometheus.GaugeValue, float64(len(there[n.ID].Instances)), n.ID) // an app has at most one instance on a node
 		}
 	}
 	even := placement.Imbalance(v)

@@ -13,7 +13,7 @@ import (
 	"github.com/go-cluster/go-cluster/events"
 )
 
-// audited are the types that an audit asks for: the six that were promised, and whatever else a person or a rule has decided.
+// audited are the types that an audit asks for: the six that were promised, whatever else a person or a rule has decided, and what was lost.
 var audited = map[events.Type]bool{
 	"placement.migration.started":    true,
 	"placement.migration.completed":  true,
@@ -22,11 +22,13 @@ var audited = map[events.Type]bool{
 	"placement.rebalance.triggered":  true,
 	"node.labels.updated":            true,
 	"placement.constraint.satisfied": true, "placement.migration.cancel_requested": true, "placement.rebalance.completed": true,
-	"placement.evacuation.started": true, "placement.evacuation.completed": true, "placement.request.refused": true,
+	"placement.migration.planned": true, "placement.migration.approved": true, "placement.migration.denied": true, "placement.migration.expired": true,
+	"placement.migration.cancelled": true,
+	"placement.evacuation.started":  true, "placement.evacuation.completed": true, "placement.evacuation.cancelled": true, "placement.request.refused": true,
 	"node.membership.joined": true, "node.membership.suspected": true, "node.membership.lost": true, "node.membership.left": true,
 	"node.scheduling.cordoned": true, "node.scheduling.uncordoned": true,
 	"node.drain.started": true, "node.drain.completed": true, "node.drain.failed": true, "node.drain.cancelled": true,
-	"app.spec.applied": true, "app.spec.removed": true, "app.restart.requested": true,
+	"app.spec.applied": true, "app.placement.updated": true, "app.spec.removed": true, "app.restart.requested": true, "placement.data.lost": true,
 	"cluster.policy.updated": true, "cluster.moves.frozen": true, "cluster.moves.unfrozen": true, "audit.invariant.violated": true,
 }
 
@@ -106,8 +108,10 @@ func newEntry(m events.Message) entry {
 		out.add(&out.nodes, d.Node)
 	case *events.InstanceStopped:
 		out.add(&out.nodes, d.Node)
-	default:
-		r := refOf(e.Data)
+	case *events.HookAnswered:
+		out.add(&out.nodes, d.Node)
+	case interface{ Reference() events.Ref }: // of a migration, or of what proposes one
+		r := d.Reference()
 		out.add(&out.nodes, r.FromNode, r.ToNode)
 	}
 	return out
@@ -128,34 +132,6 @@ func (e *entry) add(to *[]string, names ...string) {
 			*to = append(*to, n)
 		}
 	}
-}
-
-func refOf(data any) events.Ref {
-	switch d := data.(type) {
-	case *events.MigrationStarted:
-		return d.Ref
-	case *events.MigrationCompleted:
-		return d.Ref
-	case *events.MigrationFailed:
-		return d.Ref
-	case *events.CancelRequested:
-		return d.Ref
-	case *events.StepRequested:
-		return d.Ref
-	case *events.StepCompleted:
-		return d.Ref
-	case *events.StepFailed:
-		return d.Ref
-	case *events.StepTimedOut:
-		return d.Ref
-	case *events.LeadershipGranted:
-		return d.Ref
-	case *events.LeadershipActivated:
-		return d.Ref
-	case *events.LeadershipReleased:
-		return d.Ref
-	}
-	return events.Ref{}
 }
 
 // malformedLine stands for a message that is no event. What was stored may not even be JSON, so only its place and the reason are

@@ -36,9 +36,14 @@ func decide(v *projections.Cluster, plan placement.Plan, busy []*projections.App
 		}
 	}
 	declared.follow(v, add)
+	var there presence
+	drained := draining(v)
+	if len(drained) > 0 || evacuating(v) {
+		there = presenceOf(v)
+	}
 	moves := plan.Moves
 	if sure {
-		moves = append(moves, overdue(v, plan, now)...)
+		moves = append(moves, overdue(v, there, plan, now)...)
 	}
 	for _, p := range plan.Pending { // first: who is told of it is to see the app as it is, and not as the moves below leave it
 		if a := v.Apps[p.App]; a.Pending == nil && !planted.PendingUntold {
@@ -62,12 +67,12 @@ func decide(v *projections.Cluster, plan placement.Plan, busy []*projections.App
 		}
 	}
 	later(plan.Wake)
-	for _, n := range draining(v) {
-		d, at := drainEnds(v, n, now, sure)
+	for _, n := range drained {
+		d, at := drainEnds(v, there, n, now, sure)
 		add(d)
 		later(at)
 	}
-	d, at := evacuationEnds(v, now, sure)
+	d, at := evacuationEnds(v, there, now, sure)
 	add(d)
 	later(at)
 	return out, wake

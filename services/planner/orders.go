@@ -13,12 +13,12 @@ import (
 )
 
 // drainEnds ends a drain when nothing is left on the node, or when its time is up.
-func drainEnds(v *projections.Cluster, n *projections.Node, now time.Time, sure bool) (*events.Draft, time.Time) {
+func drainEnds(v *projections.Cluster, there presence, n *projections.Node, now time.Time, sure bool) (*events.Draft, time.Time) {
 	d := n.Drain
 	draft := func(data any) *events.Draft {
 		return &events.Draft{Aggregate: events.Node(n.ID), Node: n.ID, Cause: d.Started.ID, Correlation: d.Started.Correlation, Data: data}
 	}
-	left, open := leftOn(v, n)
+	left, open := there.leftOn(n)
 	if (len(left) == 0 || planted.DrainEarly) && open == 0 {
 		return draft(&events.DrainCompleted{Node: n.ID, Order: d.Order, Moved: movedBy(v, d.Order)}), time.Time{}
 	}
@@ -42,19 +42,54 @@ func draining(v *projections.Cluster) (out []*projections.Node) {
 	return out
 }
 
-// leftOn lists the instances that still are on a node, and counts the open migrations that touch it.
-func leftOn(v *projections.Cluster, n *projections.Node) (left []string, open int) {
-	for _, in := range append(v.On(n.ID), v.StandbysOn(n.ID)...) {
-		left = append(left, in.ID)
+// evacuating says whether an evacuation is open.
+func evacuating(v *projections.Cluster) bool {
+	for _, ev := range v.Evacuations {
+		if ev.State == api.OrderOpen {
+			return true
+		}
 	}
+	return false
+}
+
+// presence is who is where, and what is under way, found in one look at the apps for all orders that are judged together.
+type presence struct {
+	at     map[string]projections.Occupants // by node
+	ends   map[string]int                   // by node: open migrations that touch it
+	orders map[string]int                   // by order: its open migrations
+}
+
+func presenceOf(v *projections.Cluster) presence {
+	p := presence{at: v.ByNode(), ends: map[string]int{}, orders: map[string]int{}}
 	for _, a := range v.Apps {
 		for _, m := range a.Open {
-			if m.From == n.ID || m.To == n.ID {
-				open++
+			p.orders[m.Orderer]++
+			if p.ends[m.From]++; m.To != m.From {
+				p.ends[m.To]++
 			}
 		}
 	}
-	return left, open
+	return p
+}
+
+// leftOn lists the instances that still are on a node, and counts the open migrations that touch it.
+func (p presence) leftOn(n *projections.Node) (left []string, open int) {
+	for _, in := range p.at[n.ID].All() {
+		left = append(left, in.ID)
+	}
+	return left, p.ends[n.ID]
+}
+
+// leftBy lists the instances that an evacuation has still to move, and counts its open migrations.
+func (p presence) leftBy(v *projections.Cluster, ev *projections.Evacuation) (left []string, open int) {
+	for _, n := range v.SortedNodes() {
+		if n.Status != projections.StatusLeft && ev.Selector.Matches(n.Labels) {
+			for _, in := range p.at[n.ID].All() {
+				left = append(left, in.ID)
+			}
+		}
+	}
+	return left, p.orders[ev.Order]
 }
 
 func movedBy(v *projections.Cluster, order string) int {
@@ -69,7 +104,7 @@ func movedBy(v *projections.Cluster, order string) int {
 
 // overdue stops what a forced drain still has on its node at the timeout, but for what the plan can move. Nothing is stopped while
 // it is not known who is alive: it might be the last instance there is.
-func overdue(v *projections.Cluster, plan placement.Plan, now time.Time) []placement.Decision {
+func overdue(v *projections.Cluster, there presence, plan placement.Plan, now time.Time) []placement.Decision {
 	if _, frozen := v.Frozen[events.FreezeSafety]; frozen {
 		return nil
 	}
@@ -79,7 +114,7 @@ func overdue(v *projections.Cluster, plan placement.Plan, now time.Time) []place
 		if !d.Force || d.Deadline.IsZero() || now.Before(d.Deadline) || n.Status != projections.StatusReady {
 			continue
 		}
-		for _, in := range v.On(n.ID) {
+		for _, in := range there.at[n.ID].Instances {
 			a := v.Apps[in.App]
 			if len(a.Main()) > 0 || slices.ContainsFunc(plan.Moves, func(m placement.Decision) bool { return m.Instance == in.ID }) {
 				continue
@@ -93,13 +128,13 @@ func overdue(v *projections.Cluster, plan placement.Plan, now time.Time) []place
 }
 
 // evacuationEnds ends the first evacuation that can be ended; wake is the earliest deadline of the others.
-func evacuationEnds(v *projections.Cluster, now time.Time, sure bool) (draft *events.Draft, wake time.Time) {
+func evacuationEnds(v *projections.Cluster, there presence, now time.Time, sure bool) (draft *events.Draft, wake time.Time) {
 	for _, order := range sortedKeys(v.Evacuations) {
 		ev := v.Evacuations[order]
 		if ev.State != api.OrderOpen {
 			continue
 		}
-		left, open := leftBy(v, ev)
+		left, open := there.leftBy(v, ev)
 		timedOut := !ev.Deadline.IsZero() && sure && !now.Before(ev.Deadline)
 		if len(left) == 0 && open == 0 || timedOut {
 			return &events.Draft{Aggregate: events.Cluster(v.Name), Cause: ev.Started.ID, Correlation: ev.Started.Correlation, Data: &events.EvacuationCompleted{
@@ -110,22 +145,4 @@ func evacuationEnds(v *projections.Cluster, now time.Time, sure bool) (draft *ev
 		}
 	}
 	return nil, wake
-}
-
-func leftBy(v *projections.Cluster, ev *projections.Evacuation) (left []string, open int) {
-	for _, n := range v.SortedNodes() {
-		if n.Status != projections.StatusLeft && ev.Selector.Matches(n.Labels) {
-			for _, in := range append(v.On(n.ID), v.StandbysOn(n.ID)...) {
-				left = append(left, in.ID)
-			}
-		}
-	}
-	for _, a := range v.Apps {
-		for _, m := range a.Open {
-			if m.Orderer == ev.Order {
-				open++
-			}
-		}
-	}
-	return left, open
 }

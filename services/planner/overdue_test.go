@@ -22,20 +22,20 @@ func TestOverdue(t *testing.T) {
 	moving := v.SortedApps()[0].Name + "-0"
 	plan := placement.Plan{Moves: []placement.Decision{{Move: events.Move{Instance: moving, From: n.ID, To: "elsewhere"}}}}
 
-	if got := overdue(v, plan, deadline.Add(-1)); len(got) > 0 {
+	if got := overdue(v, presenceOf(v), plan, deadline.Add(-1)); len(got) > 0 {
 		t.Errorf("before its time: %+v", got)
 	}
-	if got := overdue(v, plan, deadline); len(got) != 1 || got[0].Instance == moving || got[0].To != "" {
+	if got := overdue(v, presenceOf(v), plan, deadline); len(got) != 1 || got[0].Instance == moving || got[0].To != "" {
 		t.Errorf("besides what moves: %+v", got)
 	}
-	if d, wake := drainEnds(v, n, deadline.Add(-time.Second), true); d != nil || !wake.Equal(deadline) {
+	if d, wake := drainEnds(v, presenceOf(v), n, deadline.Add(-time.Second), true); d != nil || !wake.Equal(deadline) {
 		t.Errorf("before its time: %+v, wake at %s", d, wake)
 	}
-	if d, wake := drainEnds(v, n, deadline, true); d != nil || !wake.IsZero() {
+	if d, wake := drainEnds(v, presenceOf(v), n, deadline, true); d != nil || !wake.IsZero() {
 		t.Errorf("when its time is up: %+v, wake at %s", d, wake)
 	}
 	v.Frozen[events.FreezeSafety] = "half is silent"
-	if got := overdue(v, plan, deadline); len(got) > 0 {
+	if got := overdue(v, presenceOf(v), plan, deadline); len(got) > 0 {
 		t.Errorf("while it is not known who is alive: %+v", got)
 	}
 }

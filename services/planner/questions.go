@@ -232,7 +232,7 @@ func describe(v *projections.Cluster, order string, out *api.OrderReply) bool {
 		out.Kind, out.State = "drain", d.State
 		out.Left = append(out.Left, d.Left...)
 		if n := v.Nodes[d.Node]; d.State == api.OrderOpen && n != nil {
-			left, _ := leftOn(v, n)
+			left, _ := presenceOf(v).leftOn(n)
 			out.Left = append(out.Left, left...)
 		}
 		return true
@@ -241,7 +241,7 @@ func describe(v *projections.Cluster, order string, out *api.OrderReply) bool {
 		out.Kind, out.State = "evacuation", ev.State
 		out.Left = append(out.Left, ev.Left...)
 		if ev.State == api.OrderOpen {
-			left, _ := leftBy(v, ev)
+			left, _ := presenceOf(v).leftBy(v, ev)
 			out.Left = append(out.Left, left...)
 		}
 		return true
