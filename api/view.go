@@ -228,6 +228,7 @@ type MigrationDetail struct {
 	Order         string     `json:"order"`
 	Correlation   string     `json:"correlation"`
 	Steps         []StepView `json:"steps"`
+	Forgotten     int        `json:"forgotten,omitzero"` // events behind the first of Steps that are not among them
 }
 
 // StepView is one line of a migration's history.

@@ -2,6 +2,7 @@ package projections
 
 import (
 	"cmp"
+	"slices"
 	"time"
 
 	"github.com/go-cluster/go-cluster/events"
@@ -48,7 +49,7 @@ func (c *Cluster) applyCluster(e *events.Event) {
 			ev.Ended = causeOf(e)
 		}
 	case *events.RebalanceTriggered:
-		r := &Rebalance{RebalanceTriggered: *d, Started: causeOf(e), Admitted: map[string]string{}}
+		r := &Rebalance{RebalanceTriggered: *d, Started: causeOf(e), Admitted: map[string]string{}, Outcomes: map[string]string{}}
 		c.Rebalances[d.Order] = r
 		if len(d.Moves) == 0 {
 			c.rebalanced(r)
@@ -79,7 +80,7 @@ func (c *Cluster) admit(e *events.Event, p *events.PlanAdmitted, mv events.Move)
 	m := &Migration{Move: mv, Plan: p.Plan, Admitted: causeOf(e), Status: MigrationPlanned, Kind: mv.Kind(), Orderer: mv.Order}
 	a := c.app(mv.App)
 	if was := a.Proposals[mv.Instance]; was != nil && was.Migration == mv.Migration {
-		m.History, m.Approval, m.Expires = was.History, was.Approval, was.Expires
+		m.History, m.Forgotten, m.Approval, m.Expires = was.History, was.Forgotten, was.Approval, was.Expires
 		delete(a.Proposals, mv.Instance)
 	} else if was != nil {
 		c.drop(a, was, e, "superseded", "another move of it was admitted: "+mv.Migration)
@@ -96,11 +97,16 @@ func (c *Cluster) admit(e *events.Event, p *events.PlanAdmitted, mv events.Move)
 	}
 	if r := c.Rebalances[mv.Order]; r != nil {
 		r.Admitted[mv.Instance] = mv.Migration
+		delete(r.Outcomes, mv.Instance)
 	}
 }
 
+// note adds an event to a migration's history. Of a long one the first event and the latest are kept: a move may be held over and over
+// before its first step, and what it does then is what is asked for.
 func (m *Migration) note(e *events.Event, step, node, detail string) {
-	if len(m.History) < keepHistory {
-		m.History = append(m.History, Happening{Seq: e.Seq, At: e.Stored, Event: e.Type, Step: step, Node: node, Detail: detail})
+	if len(m.History) == keepHistory {
+		m.History = slices.Delete(m.History, 1, 2)
+		m.Forgotten++
 	}
+	m.History = append(m.History, Happening{Seq: e.Seq, At: e.Stored, Event: e.Type, Step: step, Node: node, Detail: detail})
 }

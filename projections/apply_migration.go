@@ -319,10 +319,25 @@ func (c *Cluster) close(a *App, m *Migration, e *events.Event, status, code, det
 		m.Took = e.Stored.Sub(m.Started.At)
 	}
 	delete(a.Open, m.Migration)
+	c.tally(m)
 	c.ended = append(c.ended, m.Migration)
 	if len(c.ended) > keepEnded {
 		delete(c.Migrations, c.ended[0])
 		c.ended = c.ended[1:]
+	}
+}
+
+// tally notes with its order that a migration has ended: of many, the order outlives what is remembered of each.
+func (c *Cluster) tally(m *Migration) {
+	left := m.Status == MigrationCompleted && m.From != ""
+	if d := c.Drains[m.Orderer]; d != nil && left {
+		d.Moved++
+	}
+	if ev := c.Evacuations[m.Orderer]; ev != nil && left {
+		ev.Moved++
+	}
+	if r := c.Rebalances[m.Orderer]; r != nil && r.Admitted[m.Instance] == m.Migration {
+		r.Outcomes[m.Instance] = m.Status
 	}
 }
 

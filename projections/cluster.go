@@ -131,6 +131,7 @@ type Drain struct {
 	Started     Cause
 	State       string // api.Order…
 	Left        []string
+	Moved       int // instances that have left for it
 }
 
 // App is an app as declared and as it stands.
@@ -282,13 +283,14 @@ type Migration struct {
 	Failure *events.StepFailed // the failure that is being undone
 	BadNode string
 
-	History []Happening
-	EndedAt time.Time
-	Took    time.Duration // by stored time
-	Told    time.Duration // as the event of its end says, which was written a moment before it was stored
-	Code    string
-	Detail  string
-	Left    string
+	History   []Happening // the first and the latest
+	Forgotten int         // events between them
+	EndedAt   time.Time
+	Took      time.Duration // by stored time
+	Told      time.Duration // as the event of its end says, which was written a moment before it was stored
+	Code      string
+	Detail    string
+	Left      string
 }
 
 // Definition names what an instance runs.
@@ -331,6 +333,7 @@ type Evacuation struct {
 	Ended    Cause // of a cancelled one
 	State    string
 	Left     []string
+	Moved    int // instances that have left for it
 }
 
 // Rebalance is a proposal and its fate.
@@ -341,6 +344,7 @@ type Rebalance struct {
 	Stopped   bool
 	Ended     Cause
 	Admitted  map[string]string // instance → migration
+	Outcomes  map[string]string // instance → status that the migration has ended with
 }
 
 // Outcome is what became of a command.

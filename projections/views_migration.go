@@ -54,7 +54,7 @@ func (m *Migration) step() string {
 
 // MigrationDetail is `migration show`.
 func MigrationDetail(c *Cluster, m *Migration) api.MigrationDetail {
-	d := api.MigrationDetail{MigrationView: MigrationView(c, m), Order: m.Orderer, Correlation: m.Move.Correlation, Steps: []api.StepView{}}
+	d := api.MigrationDetail{MigrationView: MigrationView(c, m), Order: m.Orderer, Correlation: m.Move.Correlation, Steps: []api.StepView{}, Forgotten: m.Forgotten}
 	for _, h := range m.History {
 		s := api.StepView{Seq: h.Seq, At: h.At, Event: string(h.Event), Step: h.Step, Node: h.Node, Detail: h.Detail}
 		if m.Started.Seq > 0 && h.Seq > m.Started.Seq {

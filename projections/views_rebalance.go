@@ -17,16 +17,15 @@ func (r *Rebalance) State() string {
 }
 
 // RebalanceView is a rebalance and how far it is.
-func RebalanceView(c *Cluster, r *Rebalance) api.RebalanceView {
+func RebalanceView(r *Rebalance) api.RebalanceView {
 	v := api.RebalanceView{Order: r.Order, State: r.State(), Reason: r.Reason, Trigger: r.Trigger, By: r.Started.Actor, At: r.Started.At, Why: r.Why,
 		Before: r.Before, After: r.After, Proposed: len(r.Moves), Waiting: []events.Proposal{}}
 	for _, mv := range r.Moves {
-		id := r.Admitted[mv.Instance]
-		switch m := c.Migrations[id]; {
-		case id == "" && !r.Completed:
+		switch status := r.Outcomes[mv.Instance]; {
+		case r.Admitted[mv.Instance] == "" && !r.Completed:
 			v.Waiting = append(v.Waiting, mv)
-		case m == nil || !m.Ended():
-		case m.Status == MigrationCompleted:
+		case status == "":
+		case status == MigrationCompleted:
 			v.Moved++
 		default:
 			v.Failed++

@@ -96,6 +96,9 @@ func (s *session) migrationDetail(now time.Time, m api.MigrationDetail) {
 		g.row(offset(st.OffsetMS), fmt.Sprint(st.Seq), st.Event, stepName(st.Step), st.Node, st.Detail)
 	}
 	g.flush("not started")
+	if m.Forgotten > 0 {
+		fmt.Fprintf(s.out, "%s behind the first are not remembered: go-cluster events --app %s\n", count(m.Forgotten, "event"), m.App)
+	}
 }
 
 // offset writes a moment of a timeline to the millisecond.

@@ -20,7 +20,7 @@ func drainEnds(v *projections.Cluster, there presence, n *projections.Node, now 
 	}
 	left, open := there.leftOn(n)
 	if (len(left) == 0 || planted.DrainEarly) && open == 0 {
-		return draft(&events.DrainCompleted{Node: n.ID, Order: d.Order, Moved: movedBy(v, d.Order)}), time.Time{}
+		return draft(&events.DrainCompleted{Node: n.ID, Order: d.Order, Moved: d.Moved}), time.Time{}
 	}
 	switch {
 	case d.Deadline.IsZero() || !sure || now.Before(d.Deadline):
@@ -92,16 +92,6 @@ func (p presence) leftBy(v *projections.Cluster, ev *projections.Evacuation) (le
 	return left, p.orders[ev.Order]
 }
 
-func movedBy(v *projections.Cluster, order string) int {
-	moved := 0
-	for _, m := range v.Migrations {
-		if m.Orderer == order && m.From != "" && m.Status == projections.MigrationCompleted {
-			moved++
-		}
-	}
-	return moved
-}
-
 // overdue stops what a forced drain still has on its node at the timeout, but for what the plan can move. Nothing is stopped while
 // it is not known who is alive: it might be the last instance there is.
 func overdue(v *projections.Cluster, there presence, plan placement.Plan, now time.Time) []placement.Decision {
@@ -138,7 +128,7 @@ func evacuationEnds(v *projections.Cluster, there presence, now time.Time, sure 
 		timedOut := !ev.Deadline.IsZero() && sure && !now.Before(ev.Deadline)
 		if len(left) == 0 && open == 0 || timedOut {
 			return &events.Draft{Aggregate: events.Cluster(v.Name), Cause: ev.Started.ID, Correlation: ev.Started.Correlation, Data: &events.EvacuationCompleted{
-				Order: order, Moved: movedBy(v, order), TimedOut: timedOut && (len(left) > 0 || open > 0), Left: left}}, wake
+				Order: order, Moved: ev.Moved, TimedOut: timedOut && (len(left) > 0 || open > 0), Left: left}}, wake
 		}
 		if !ev.Deadline.IsZero() && (wake.IsZero() || ev.Deadline.Before(wake)) {
 			wake = ev.Deadline

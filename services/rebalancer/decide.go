@@ -57,15 +57,12 @@ func finished(v *projections.Cluster) []*events.Draft {
 		done := events.RebalanceCompleted{Order: r.Order}
 		ended := true
 		for _, mv := range r.Moves {
-			id := r.Admitted[mv.Instance]
-			m := v.Migrations[id]
-			switch {
-			case id == "":
+			switch status := r.Outcomes[mv.Instance]; {
+			case r.Admitted[mv.Instance] == "":
 				ended = ended && (placement.Stale(v, mv) || superseded(v, r, mv.App) || !moving(v) && placement.Blocked(v, mv))
-			case m == nil: // ended so long ago that it is forgotten
-			case !m.Ended():
+			case status == "":
 				ended = false
-			case m.Status == projections.MigrationCompleted:
+			case status == projections.MigrationCompleted:
 				done.Moved++
 			default:
 				done.Failed++
@@ -81,12 +78,10 @@ func finished(v *projections.Cluster) []*events.Draft {
 // stopped ends a rebalance that is called off. What it has admitted and is before its commit, the planner asks the migrator to give up.
 func stopped(v *projections.Cluster, r *projections.Rebalance, why string) *events.Draft {
 	done := events.RebalanceCompleted{Order: r.Order, Stopped: true, Why: why}
-	for _, id := range r.Admitted {
-		switch m := v.Migrations[id]; {
-		case m == nil || !m.Ended():
-		case m.Status == projections.MigrationCompleted:
+	for _, status := range r.Outcomes {
+		if status == projections.MigrationCompleted {
 			done.Moved++
-		default:
+		} else {
 			done.Failed++
 		}
 	}

@@ -170,11 +170,11 @@ func (s *Service) show(ctx context.Context, r *transport.Request) (any, error) {
 			}
 		}
 		if last != nil {
-			view := projections.RebalanceView(v, last)
+			view := projections.RebalanceView(last)
 			out.Last = &view
 		}
 		for _, o := range open(v) {
-			out.Open = append(out.Open, projections.RebalanceView(v, o))
+			out.Open = append(out.Open, projections.RebalanceView(o))
 		}
 		return nil
 	})
