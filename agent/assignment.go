@@ -64,7 +64,7 @@ func (a *assignment) admit(e *events.Event, d *events.MigrationStarted) {
 	app.Open[d.Migration] = &projections.Migration{
 		Move: events.Move{Migration: d.Migration, App: a.app, Instance: d.Instance, SpecRev: d.SpecRev, From: d.FromNode, FromInc: d.FromInc,
 			To: d.ToNode, ToInc: d.ToInc, Reason: d.Reason, Trigger: d.Trigger, Class: d.Class, Order: d.Order, DeleteLocal: d.DeleteLocal,
-			Role: d.Role, Keep: d.Keep, Cause: e.Cause, Correlation: e.Correlation},
+			Role: d.Role, Keep: d.Keep, Sync: d.Sync, Cause: e.Cause, Correlation: e.Correlation},
 		Plan: d.Plan, Admitted: at, Status: projections.MigrationPlanned, Kind: d.Kind, Orderer: d.Order,
 	}
 	if d.ToNode == a.node {
@@ -147,6 +147,7 @@ type order struct {
 	migration   string
 	instance    string   // its name here
 	named       string   // its name in the log
+	sync        bool     // in the move's final phase nothing is acknowledged that is not stored
 	standby     bool     // it is a standby that is placed or ends
 	run         Instance // what to run; without the node's own particulars
 	specMissing bool     // run.App is not known
@@ -177,7 +178,7 @@ func (a *assignment) orders(inc string) []order {
 		if m.Order == nil || m.Order.Node != a.node || m.Order.Inc != inc {
 			continue
 		}
-		o := order{seq: m.Order.Seq, step: m.Order.Step, migration: m.Migration, instance: a.local(&m.Move), named: m.Instance, standby: m.Standby(), timeout: m.Order.Timeout.D(), from: m.From, to: m.To, reason: m.Reason}
+		o := order{seq: m.Order.Seq, step: m.Order.Step, migration: m.Migration, instance: a.local(&m.Move), named: m.Instance, standby: m.Standby(), sync: m.Sync && !m.Undoing, timeout: m.Order.Timeout.D(), from: m.From, to: m.To, reason: m.Reason}
 		if in := app.Instances[m.Instance]; in != nil && m.From != "" && in.Node == m.From {
 			o.vip = a.specs[in.SpecRev].VIP
 		}

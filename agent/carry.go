@@ -47,13 +47,16 @@ func (w *worker) stepSync(ctx context.Context, m mandate, o order) (events.Resul
 		return events.Result{}, err
 	}
 	if e.final != nil {
-		return events.Result{Position: e.final.position.String()}, nil
+		return events.Result{Position: e.final.position.String(), Stored: o.sync}, nil
+	}
+	if o.sync && !w.holdsBack(o) { // first: what was acknowledged before is shipped with the rest
+		return events.Result{}, &stepError{codeUnsupported, fmt.Sprintf("the commits of %s cannot be held back until they are stored", o.instance)}
 	}
 	p, err := e.lead.Sync(ctx)
 	if err != nil {
 		return events.Result{}, &stepError{codeData, fmt.Sprintf("data of %s not shipped: %v", o.instance, err)}
 	}
-	return events.Result{Position: p.String()}, nil
+	return events.Result{Position: p.String(), Stored: o.sync}, nil
 }
 
 // stepCatchUp waits until the copy has what was shipped.

@@ -41,11 +41,12 @@ type replicas struct {
 
 	metrics *replicationMetrics
 
-	mu   sync.Mutex
-	ends map[string]*replica // by instance
-	led  map[string]ledData  // by instance that is led here; on disk before it is started
-	stay map[string]string   // by instance: why what has to be done with its data is not done yet
-	ctx  context.Context     // ends with the agent; set before anything is started
+	mu    sync.Mutex
+	ends  map[string]*replica // by instance
+	led   map[string]ledData  // by instance that is led here; on disk before it is started
+	holds map[string]*hold    // by instance whose commits are held back
+	stay  map[string]string   // by instance: why what has to be done with its data is not done yet
+	ctx   context.Context     // ends with the agent; set before anything is started
 }
 
 // ledData is what a later agent has to know to go on shipping.
@@ -87,7 +88,7 @@ func (d demotingReplicas) Demote(ctx context.Context, id string) (Status, error)
 
 func newReplicas(cfg Config) (*replicas, Driver, error) {
 	r := &replicas{Driver: cfg.Driver, kinds: map[string]Replication{}, node: cfg.Node, dir: filepath.Join(cfg.Dir, "replicas"),
-		path: filepath.Join(cfg.Dir, "replicas.json"), log: cfg.Log, now: cfg.Clock.Boot, ends: map[string]*replica{}, led: map[string]ledData{}, stay: map[string]string{}, ctx: context.Background()}
+		path: filepath.Join(cfg.Dir, "replicas.json"), log: cfg.Log, now: cfg.Clock.Boot, ends: map[string]*replica{}, led: map[string]ledData{}, holds: map[string]*hold{}, stay: map[string]string{}, ctx: context.Background()}
 	for _, k := range cfg.Replications {
 		r.kinds[k.Kind()] = k
 	}
@@ -144,7 +145,7 @@ func (r *replicas) end(id string) replica {
 // put replaces what is held of an instance. What it replaces is closed.
 func (r *replicas) put(id string, e *replica) error {
 	r.mu.Lock()
-	before := r.ends[id]
+	before, h := r.ends[id], r.holds[id]
 	if e == nil {
 		delete(r.ends, id)
 	} else {
@@ -156,6 +157,9 @@ func (r *replicas) put(id string, e *replica) error {
 	}
 	var err error
 	if before.lead != nil && (e == nil || e.lead != before.lead) {
+		if h != nil {
+			h.interrupt()
+		}
 		err = before.lead.Close()
 		r.counted(*before)
 	}

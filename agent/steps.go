@@ -161,6 +161,9 @@ func (w *worker) stepDown(ctx context.Context, m mandate, o order) (events.Resul
 			return events.Result{}, err
 		}
 	}
+	if err := w.storesBefore(ctx, o); err != nil {
+		return events.Result{}, err
+	}
 	demoter, can := able[Demoter](w.a.cfg.Driver)
 	if !can {
 		return w.stepStop(ctx, m, o)
@@ -204,9 +207,13 @@ func (w *worker) settles(ctx context.Context, o order) error {
 // stepActivate starts the instance as the active of its epoch and waits until it is healthy. When it fails, the epoch has ended on
 // this node and nothing runs under it: that is what lets the migrator grant the next.
 func (w *worker) stepActivate(ctx context.Context, m mandate, o order) (events.Result, error) {
+	patient, cancel := within(ctx, o)
+	defer cancel()
 	st, err := w.activate(ctx, m, o)
 	if err == nil {
-		return w.place(st), nil
+		r := w.place(st)
+		r.Stored = w.storesFirst(patient, o)
+		return r, nil
 	}
 	if ctx.Err() != nil || errors.Is(err, errNoMandate) { // no verdict on the app; whoever ended the context ends what runs, or lets it
 		return events.Result{}, err

@@ -136,6 +136,7 @@ func (w *worker) fold(m events.Message) {
 	if w.acting.cancel != nil && !w.view.open(w.acting.inc, w.acting.seq) {
 		w.acting.cancel(errSuperseded)
 	}
+	w.hold()
 	judged := w.current && w.view.judged(m)
 	if _, is := m.Event.Data.(*events.PlacementInvalid); is && w.current && m.Err == nil {
 		w.alarmed()
@@ -225,6 +226,7 @@ func (w *worker) decide(m mandate, s session) (deed, bool) {
 		w.current = true
 		w.alarmed()
 	}
+	w.hold()
 	w.sound(w.ctx)
 	if err := w.remember(m.inc); err != nil {
 		w.idle("what the log says cannot be written down", zap.Error(err))

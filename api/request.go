@@ -193,6 +193,8 @@ type MoveRequest struct {
 	Force bool   `json:"force,omitzero"`
 	// DeleteLocal has the data on the node that is left deleted, once what is stored elsewhere is proved.
 	DeleteLocal bool `json:"delete_local,omitzero"`
+	// Sync has commits acknowledged only once they are stored, in the move's final phase.
+	Sync bool `json:"sync,omitzero"`
 }
 
 // EvacuateRequest empties every node that matches.

@@ -190,6 +190,7 @@ type MigrationView struct {
 	Code       string     `json:"code,omitzero"`   // of a failure
 	Detail     string     `json:"detail,omitzero"` // why it failed
 	Awaits     string     `json:"awaits,omitzero"` // approval, when nothing else holds it
+	Sync       bool       `json:"sync,omitzero"`   // asked for with it
 }
 
 // RebalanceView is a rebalance and how far it is.

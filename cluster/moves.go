@@ -17,13 +17,17 @@ type MoveRequest struct {
 	Force    bool   // override guardrails and the veto of a hook; never a hard rule
 	// DeleteLocal deletes the data on FromNode once what is stored of them has been restored and checked.
 	DeleteLocal bool
+	// Sync has each commit acknowledged only once it is stored in the cluster, from when the target has a copy close behind until the source
+	// has stepped down, and on the target until it has stored its first copy: then not even a node that is lost in the middle of the move
+	// takes an acknowledged commit with it. It is for apps with sqlite.Open; with an Application.Log it is always so. Others are refused.
+	Sync bool
 }
 
 // MoveApp moves one instance and returns when it has moved, or why not: ErrRefused and ErrMode with every rule that stands against
 // it, ErrFailed when it was rolled back. When ctx ends before, the move goes on.
 func (p *Platform) MoveApp(ctx context.Context, r MoveRequest) error {
 	what := "move " + r.App
-	ack, err := call[api.MoveRequest, api.Ack](ctx, p, api.AppMove, api.MoveRequest{Meta: p.command(), App: r.App, From: r.FromNode, To: r.ToNode, Force: r.Force, DeleteLocal: r.DeleteLocal})
+	ack, err := call[api.MoveRequest, api.Ack](ctx, p, api.AppMove, api.MoveRequest{Meta: p.command(), App: r.App, From: r.FromNode, To: r.ToNode, Force: r.Force, DeleteLocal: r.DeleteLocal, Sync: r.Sync})
 	if err != nil || ack.Order == "" { // it is there already
 		return err
 	}

@@ -88,6 +88,7 @@ type Move struct {
 	Approved    string `json:"approved,omitzero"` // event by which an operator approved of it
 	Role        string `json:"role,omitzero"`     // RoleStandby: what is placed or ends is a standby, and not the app's instance
 	Keep        bool   `json:"keep,omitzero"`     // the source stays as a standby
+	Sync        bool   `json:"sync,omitzero"`     // in the move's final phase a commit is acknowledged only once it is stored
 }
 
 // RoleStandby is the role of a move whose instance is a warm standby: it is given a place and a copy of the data, and serves nobody.
@@ -180,7 +181,10 @@ type Result struct {
 	Incomplete bool      `json:"incomplete,omitzero"`
 	Shipped    time.Time `json:"shipped,omitzero"`
 	Released   bool      `json:"released,omitzero"` // a failed activation that has ended its epoch and runs nothing
-	TookMS     int64     `json:"took_ms,omitzero"`  // on the node
+	// Stored says, of a move with Sync, that nothing was acknowledged by then that is not stored: of the step sync, nor will be until the
+	// final phase ends.
+	Stored bool  `json:"stored,omitzero"`
+	TookMS int64 `json:"took_ms,omitzero"` // on the node
 	// Hook is why a hook did not say yes. In an event that ends its step well, it was overridden, or does not count.
 	Hook *HookResult `json:"hook,omitzero"`
 }
@@ -214,6 +218,7 @@ type MigrationStarted struct {
 	DeleteLocal bool   `json:"delete_local,omitzero"`
 	Role        string `json:"role,omitzero"` // as of the admitted move
 	Keep        bool   `json:"keep,omitzero"` // as of the admitted move
+	Sync        bool   `json:"sync,omitzero"` // as of the admitted move
 	Next        *Next  `json:"next,omitzero"`
 }
 

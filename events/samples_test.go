@@ -98,6 +98,9 @@ func samples() []sample {
 	declaring.Drivers, declaring.Apps, declaring.Policy = []string{"embedded"}, []spec.App{sampleApp()}, &policy
 	approved := sampleMove()
 	approved.Approved = "130877c455b1d50aee39"
+	synchronous := approved
+	synchronous.Sync = true
+	storing := &Result{Position: "e7:116", Stored: true, TookMS: 12}
 	standing := approved
 	standing.Role, standing.Keep = RoleStandby, true
 	expiring, slow := samplePolicy(), sampleFacts
@@ -213,6 +216,17 @@ func samples() []sample {
 
 		onApp(&PlacementInvalid{Instance: "convex-0", Missing: 1, Code: "no_eligible_node", Reason: "none of 4 nodes can take convex-0: 4 label", Rejections: sampleRejections, Nodes: 4,
 			Relax: []Relaxation{{Node: "node-3", Codes: []string{RuleLabel}, Detail: "label node-3 role=storage", Commands: []string{"go-cluster node label node-3 role=storage"}}}}).as("relax"),
+
+		ordering(&MigrationStarted{Ref: sampleRef, Kind: KindMove, Plan: "p-77", SpecRev: 3, Generation: 2, FromInc: "k7-b3-4", ToInc: "k9-b1-1", Class: ClassForced, Sync: true,
+			Next: sampleNext}).as("sync"),
+		ordering(&StepCompleted{Ref: sampleRef, Step: StepSync, Node: "node-1", OrderSeq: 4711, TookMS: 14, Result: storing, Next: exact}).as("sync"),
+		ordering(&StepFailed{Ref: sampleRef, Step: StepSync, Node: "node-1", OrderSeq: 4711, Code: "stale_epoch", Detail: "it has ended meanwhile", Result: storing, Next: exact}).as("sync"),
+		ordering(&LeadershipGranted{Ref: sampleRef, Epoch: 8, Node: "node-2", Inc: "k9-b1-1", OrderSeq: 4711, Result: storing, Next: exact}).as("sync"),
+		onApp(&LeadershipReleased{Ref: sampleRef, Epoch: 8, Node: "node-2", Inc: "k9-b1-1", Why: ReleasedStopped, OrderSeq: 4715, Result: storing}).as("sync"),
+		onApp(&MigrationCompleted{Ref: sampleRef, DurationMS: 2150, Step: StepActivate, Result: storing}).as("sync"),
+		onCluster(&PlanAdmitted{Plan: "p-77", Moves: []Move{synchronous}, StateSeq: 4700, PolicyHash: "9f86d081884c7d659a2f", Planner: "1.4.0"}).as("sync"),
+		onApp(&MigrationPlanned{Ref: sampleRef, Move: synchronous, Holds: holds, Expires: until, PolicyHash: "9f86d081884c7d659a2f"}).as("sync"),
+		onApp(&MigrationHeld{Ref: sampleRef, Move: synchronous, Holds: holds, Until: until, Detail: "cooldown: convex moved at 10:29"}).as("sync"),
 
 		{aggregate: Audit(Auditor), data: &InvariantViolated{Invariant: "locks", Seq: 4711, Detail: "migration m-5f1d of convex-0 starts while m-5f1c is open"}},
 	}

@@ -2,6 +2,7 @@ package placement
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 	"time"
@@ -18,6 +19,7 @@ type Request struct {
 	App, From, To string
 	Force         bool
 	DeleteLocal   bool // the data on the node that is left go after the move
+	Sync          bool // in the final phase commits are acknowledged only once they are stored
 }
 
 // One plans a single move that somebody asks for; it is refused with every rule that stands against it.
@@ -29,6 +31,9 @@ func One(v *projections.Cluster, loads map[string]api.Sight, now time.Time, r Re
 	if a.Spec.Mode == spec.Spread {
 		return Decision{}, api.Refuse(api.CodeMode, "move %s: a spread app has an instance on every eligible node, and none moves: change its rules or a node's labels, cordon or drain the node", r.App)
 	}
+	if why := unheld(a.Spec); r.Sync && why != "" {
+		return Decision{}, api.Refuse(api.CodeRefused, "move %s: --sync: %s", r.App, why)
+	}
 	p := newPlanner(v, loads, now)
 	in, err := p.pick(a, r)
 	if err != nil {
@@ -38,7 +43,7 @@ func One(v *projections.Cluster, loads map[string]api.Sight, now time.Time, r Re
 		return Decision{}, api.Refuse(api.CodeNotFound, "move %s: no node %s", r.App, r.To)
 	}
 	m := events.Move{App: a.Name, Instance: in.ID, SpecRev: a.SpecRev, From: in.Node, FromInc: in.Inc, Reason: events.ReasonManual,
-		Trigger: events.TriggerManual, Class: events.ClassForced, Forced: r.Force, DeleteLocal: r.DeleteLocal}
+		Trigger: events.TriggerManual, Class: events.ClassForced, Forced: r.Force, DeleteLocal: r.DeleteLocal, Sync: r.Sync}
 	if at := v.Nodes[in.Node]; at != nil {
 		if lost := outlives(a, in, at); lost != "" {
 			return Decision{}, api.Refuse(api.CodeRefused, "move %s: %s", r.App, unconfirmed(in, lost))
@@ -101,6 +106,20 @@ func One(v *projections.Cluster, loads map[string]api.Sight, now time.Time, r Re
 	}
 	m.To, m.ToInc = n.ID, n.Inc
 	return p.guarded(a, Decision{Move: m, Score: score(p.u, loads, a, n)})
+}
+
+// unheld says why the commits of an app cannot be held back until they are stored, "" where they can.
+func unheld(a spec.App) string {
+	switch {
+	case a.Mode != spec.Singleton:
+		return fmt.Sprintf("it is for a singleton whose data move with it, and %s has mode %s: move it without", a.Name, a.Mode)
+	case !a.Replicated():
+		return fmt.Sprintf("it is for a singleton whose data move with it, and %s has neither sqlite nor a log, so that there is nothing to wait for: move it without", a.Name)
+	case a.Process != nil && a.SQLite != "":
+		return fmt.Sprintf("%s is a program of its own (process), which acknowledges its commits itself: nobody can hold them back until they are stored. "+
+			"Move it without: only a source that is lost in the middle of the move can lose something then; or keep its data in a Go program with package cluster/sqlite or in an Application.Log", a.Name)
+	}
+	return ""
 }
 
 func inTransit(app string, unit []*projections.Instance) *api.Error {

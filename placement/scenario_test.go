@@ -425,6 +425,8 @@ func (s *scene) app(name, mode string, keys []string) error {
 				return err
 			}
 			a.Standbys = n
+		case "log":
+			a.Log = true
 		case "code":
 			a.Process = nil
 		case "generation":
@@ -482,6 +484,8 @@ func (s *scene) ask(app string, keys []string) error {
 			r.To = val
 		case "force":
 			r.Force = true
+		case "sync":
+			r.Sync = true
 		}
 	}
 	d, refused := One(s.v, s.loads, s.now, r)
@@ -491,9 +495,15 @@ func (s *scene) ask(app string, keys []string) error {
 	case d.To == "":
 		fmt.Fprintf(&s.out, "%s is there already\n", d.Instance)
 	default:
-		fmt.Fprintf(&s.out, "move %s %s → %s\n", d.Instance, d.From, d.To)
+		with := func(m events.Move) string {
+			if m.Sync {
+				return " with sync"
+			}
+			return ""
+		}
+		fmt.Fprintf(&s.out, "move %s %s → %s%s\n", d.Instance, d.From, d.To, with(d.Move))
 		for _, along := range d.Along {
-			fmt.Fprintf(&s.out, "move %s %s → %s: %s\n", along.Instance, along.From, along.To, along.Why)
+			fmt.Fprintf(&s.out, "move %s %s → %s%s: %s\n", along.Instance, along.From, along.To, with(along.Move), along.Why)
 		}
 	}
 	return nil

@@ -219,6 +219,7 @@ func (p *planner) together(unit []*projections.Instance, from *projections.Node,
 		a := p.v.Apps[in.App]
 		one := m
 		one.App, one.Instance, one.SpecRev, one.From, one.FromInc, one.To, one.ToInc = a.Name, in.ID, a.SpecRev, in.Node, in.Inc, best.node.ID, best.node.Inc
+		one.Sync = m.Sync && unheld(a.Spec) == ""
 		if in.ID != m.Instance {
 			one.Why = "goes with " + m.Instance
 			if m.Why != "" {

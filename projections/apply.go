@@ -330,6 +330,7 @@ func (c *Cluster) applyApp(e *events.Event) {
 		}
 	default:
 		c.applyMigration(a, e)
+		a.keepStored()
 	}
 }
 

@@ -207,6 +207,8 @@ func (c *Cluster) stepDone(a *App, m *Migration, d *events.StepCompleted, e *eve
 		if in != nil && m.Kind == events.KindPlace {
 			in.State = "ready"
 		}
+	case events.StepSync:
+		a.stored(m, d.Result)
 	case events.StepStart:
 		m.Committed = true
 	case events.StepStepDown: // the copy elsewhere is still to be made what was left

@@ -177,14 +177,16 @@ type Leader struct {
 
 // Term is one epoch of an app: who led it, and from where to where its data came.
 type Term struct {
-	Epoch     uint64
-	Node      string
-	Inc       string
-	Machine   string          // of Inc, where the fold has its node
-	From      events.Position // of the data it began with, where that was stated
-	FromSum   string          // the checksum there, where that was stated
-	Final     events.Position // of the data it ended with, where its leader said so
-	Checksum  string          // at Final
+	Epoch    uint64
+	Node     string
+	Inc      string
+	Machine  string          // of Inc, where the fold has its node
+	From     events.Position // of the data it began with, where that was stated
+	FromSum  string          // the checksum there, where that was stated
+	Final    events.Position // of the data it ended with, where its leader said so
+	Checksum string          // at Final
+	// Stored is of an epoch under which nothing is acknowledged, or was when it ended, that is not stored: where that began; see keepStored.
+	Stored    events.Position
 	Activated bool
 	EndedAt   time.Time // stored time; zero while it lasts
 }

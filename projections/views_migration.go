@@ -12,7 +12,7 @@ import (
 func MigrationView(c *Cluster, m *Migration) api.MigrationView {
 	v := api.MigrationView{
 		ID: m.Migration, App: m.App, Instance: m.Instance, FromNode: m.From, ToNode: m.To, Reason: m.Reason, Trigger: m.Trigger,
-		Status: m.Status, Step: m.step(), Code: m.Code, Detail: m.Detail,
+		Status: m.Status, Step: m.step(), Code: m.Code, Detail: m.Detail, Sync: m.Sync,
 	}
 	if m.Status == MigrationHeld {
 		v.Detail = HoldsLine(m.Holds)

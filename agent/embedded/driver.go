@@ -60,6 +60,8 @@ var (
 	_ agent.Demoter = (*Driver)(nil)
 	_ agent.Hooker  = (*Driver)(nil)
 
+	_ agent.Acknowledger = (*Driver)(nil)
+
 	_ agent.EpochWatcher = (*Driver)(nil)
 )
 

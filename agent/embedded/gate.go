@@ -21,8 +21,9 @@ type gate struct {
 	mu      sync.Mutex
 	closed  error // why; nil while open
 	writing int
-	held    []func()      // to be called when it is shut
-	idle    chan struct{} // closed when the last write under way has ended; nil while nobody waits
+	stored  func(context.Context) error // to be waited for before a commit is acknowledged; nil for nothing
+	held    []func()                    // to be called when it is shut
+	idle    chan struct{}               // closed when the last write under way has ended; nil while nobody waits
 }
 
 // rights is what the gates of a node are judged by. It is safe for concurrent use.
@@ -81,6 +82,19 @@ func (g *gate) enter() error {
 	}
 	g.writing++
 	return nil
+}
+
+// acknowledge sets what is to be waited for before a commit is acknowledged; nil is nothing.
+func (g *gate) acknowledge(stored func(context.Context) error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.stored = stored
+}
+
+func (g *gate) awaits() func(context.Context) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.stored
 }
 
 func (g *gate) leave() {

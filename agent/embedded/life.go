@@ -275,6 +275,16 @@ func (d *Driver) active(id string) (*instance, *gate) {
 	return nil, nil
 }
 
+// AcknowledgeAfter implements agent.Acknowledger.
+func (d *Driver) AcknowledgeAfter(id string, epoch uint64, stored func(context.Context) error) bool {
+	x, g := d.active(id)
+	if x == nil || g.epoch != epoch {
+		return false
+	}
+	g.acknowledge(stored)
+	return true
+}
+
 // drained waits, not for ever, for the writes that were under way when an instance ended otherwise.
 func (d *Driver) drained(ctx context.Context, id string) error {
 	d.mu.Lock()

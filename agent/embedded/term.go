@@ -75,6 +75,15 @@ func Check(ctx context.Context) error {
 	return g.check()
 }
 
+// Awaits returns what has to return nil before a commit that was made before the call is acknowledged, nil for nothing, with the context of an
+// OnActive or one made of it. It may take as long as its own context: whoever calls it ends that with the time of being active.
+func Awaits(ctx context.Context) func(context.Context) error {
+	if g, err := gateOf(ctx); err == nil {
+		return g.awaits()
+	}
+	return nil
+}
+
 func gateOf(ctx context.Context) (*gate, error) {
 	c, ok := ctx.Value(placeKey{}).(carried)
 	if !ok || c.gate == nil {

@@ -9,12 +9,15 @@ import (
 	"reflect"
 	"runtime"
 	"sync"
+	"sync/atomic"
 )
 
 // conn is a connection that a term can take away at any moment: each call into SQLite is made under its mutex, and finds out whether that
 // has happened. What was opened on it is closed with it, for SQLite keeps a file open until its last statement is gone.
 type conn struct {
 	t *term
+
+	committed atomic.Bool // something was that nobody has been told of yet
 
 	mu   sync.Mutex
 	raw  rawConn
@@ -78,11 +81,20 @@ func (c *conn) once(ctx context.Context, f func(ctx context.Context) error) erro
 
 func (c *conn) wrote(ctx context.Context, f func(ctx context.Context) error) error {
 	if err := c.once(ctx, f); err != nil {
+		c.committed.Store(false)
 		return err
 	}
 	// On one processor whoever waits for the write lock runs while a commit waits for the disk, and would find the lock taken each time.
 	runtime.Gosched()
-	return c.t.fenced()
+	return c.acknowledge(ctx)
+}
+
+// acknowledge returns nil once what the connection has committed may be acknowledged, if that is anything.
+func (c *conn) acknowledge(ctx context.Context) error {
+	if !c.committed.Swap(false) {
+		return c.t.fenced()
+	}
+	return c.t.acknowledge(ctx)
 }
 
 func (c *conn) add(o closer) { c.open[o] = true } // within call
@@ -110,7 +122,7 @@ func (c *conn) QueryContext(ctx context.Context, query string, args []driver.Nam
 }
 
 func (c *conn) rows(ctx context.Context, f func(ctx context.Context) (driver.Rows, error)) (driver.Rows, error) {
-	r := &rows{c: c}
+	r := &rows{c: c, ctx: ctx}
 	done, err := c.call(ctx, func(ctx context.Context) error {
 		got, err := f(ctx)
 		if err != nil {
@@ -149,7 +161,7 @@ func (c *conn) Prepare(query string) (driver.Stmt, error) {
 
 // BeginTx implements driver.ConnBeginTx.
 func (c *conn) BeginTx(ctx context.Context, o driver.TxOptions) (driver.Tx, error) {
-	x := &tx{c: c}
+	x := &tx{c: c, ctx: ctx}
 	done, err := c.call(ctx, func(ctx context.Context) (err error) { x.raw, err = c.raw.BeginTx(ctx, o); return err })
 	x.done = done
 	return x, err
@@ -191,6 +203,7 @@ func (c *conn) Close() error {
 // tx is a transaction.
 type tx struct {
 	c    *conn
+	ctx  context.Context // of whoever began it
 	raw  driver.Tx
 	done func()
 }
@@ -198,7 +211,7 @@ type tx struct {
 // Commit implements driver.Tx.
 func (x *tx) Commit() error {
 	defer x.done()
-	return x.c.wrote(context.Background(), func(context.Context) error { return x.raw.Commit() })
+	return x.c.wrote(x.ctx, func(context.Context) error { return x.raw.Commit() })
 }
 
 // Rollback implements driver.Tx.
@@ -254,6 +267,7 @@ func (s *stmt) Query([]driver.Value) (driver.Rows, error) { return nil, driver.E
 type rows struct {
 	rawRows
 	c    *conn
+	ctx  context.Context // of whoever asked
 	done func()
 }
 
@@ -273,18 +287,16 @@ func (r *rows) last() bool  { return false }
 func (r *rows) Close() error {
 	defer r.done()
 	err := r.c.drop(r)
-	return cmp.Or(r.c.t.fenced(), err)
+	return cmp.Or(r.c.acknowledge(r.ctx), err)
 }
 
 // Next implements driver.Rows.
 func (r *rows) Next(dest []driver.Value) error {
-	return r.look(func() error {
-		err := r.rawRows.Next(dest)
-		if err != nil { // the end of the rows is an error, too, and may be a commit
-			return cmp.Or(r.c.t.fenced(), err)
-		}
-		return nil
-	})
+	err := r.look(func() error { return r.rawRows.Next(dest) })
+	if err != nil { // the end of the rows is an error, too, and may be a commit
+		return cmp.Or(r.c.acknowledge(r.ctx), err)
+	}
+	return nil
 }
 
 func (r *rows) look(f func() error) error {

@@ -26,7 +26,9 @@
 // # What is promised
 //
 // A planned move loses no acknowledged commit. A takeover of a lost node may lose what was committed after the newest shipping, which is
-// every 0.1 s, and says so in the cluster's log; docs/data.md has the table. Where not one may be lost, use cluster.Application.Log.
+// every 0.1 s, and says so in the cluster's log; docs/data.md has the table. With cluster.MoveRequest.Sync a commit in the final phase of a move is
+// acknowledged only once it is stored, so that a source that is lost then loses none; see ErrNotStored. Where not one may ever be lost, use
+// cluster.Application.Log.
 //
 // # What to know
 //

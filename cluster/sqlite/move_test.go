@@ -54,6 +54,12 @@ func program(node, url, dir string) (*cluster.Platform, *branch) {
 func start(t *testing.T, node, url, dir string) *branch {
 	t.Helper()
 	p, b := program(node, url, dir)
+	b.run(t, p)
+	return b
+}
+
+func (b *branch) run(t *testing.T, p *cluster.Platform) {
+	t.Helper()
 	if err := p.Register(b.app); err != nil {
 		t.Fatal(err)
 	}
@@ -63,11 +69,10 @@ func start(t *testing.T, node, url, dir string) *branch {
 	b.stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
-			t.Errorf("%s: %v", node, err)
+			t.Errorf("%s: %v", b.node, err)
 		}
 	})
 	t.Cleanup(b.stop)
-	return b
 }
 
 func plane(t *testing.T) (*sim.Plane, string) {
@@ -213,7 +218,7 @@ func TestMovesUnderWrites(t *testing.T) {
 		moves = 2
 	}
 	left := ""
-	for range moves {
+	for n := range moves {
 		b.more()
 		if left == "" {
 			var err error
@@ -223,7 +228,7 @@ func TestMovesUnderWrites(t *testing.T) {
 		}
 		to := b.branches[1-slices.Index(b.branches, from)]
 		until(t, to.node+" is a node", func() bool { return ready(p, to.node) })
-		if err := platform.MoveApp(t.Context(), cluster.MoveRequest{App: "ledger", FromNode: from.node, ToNode: to.node}); err != nil {
+		if err := platform.MoveApp(t.Context(), cluster.MoveRequest{App: "ledger", FromNode: from.node, ToNode: to.node, Sync: n%2 == 1}); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := from.call(t.Context(), replicationtest.Use{}); !errors.Is(err, cluster.ErrFenced) {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
+	"errors"
 	"net/url"
 	"path/filepath"
 	"sync"
@@ -19,6 +20,10 @@ import (
 	"github.com/go-cluster/go-cluster/cluster"
 	"github.com/go-cluster/go-cluster/cluster/internal/attach"
 )
+
+// ErrNotStored is what a commit returns that was made here and of which is not known whether it is stored elsewhere, too: its context ended while it
+// waited for that, in the final phase of a move with cluster.MoveRequest.Sync. It is not undone, and only the loss of this node can take it.
+var ErrNotStored = errors.New("it is committed on this node, and not known to be stored elsewhere")
 
 // Open gives a singleton the database in that file of its data directory, made when it is first active, and returns it. Each connection
 // begins with the pragmas, such as "foreign_keys(1)", after those of this package. It is called once, before Run; what is wrong with its

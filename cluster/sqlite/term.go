@@ -51,6 +51,28 @@ func (t *term) fenced() error {
 	return nil
 }
 
+// acknowledge returns nil once what was committed before the call may be acknowledged.
+func (t *term) acknowledge(ctx context.Context) error {
+	if err := t.fenced(); err != nil {
+		return err
+	}
+	stored := embedded.Awaits(t.active)
+	if stored == nil {
+		return nil
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	defer context.AfterFunc(t.running, cancel)()
+	err := stored(ctx)
+	if why := t.fenced(); why != nil {
+		return why
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w: %w", t.path, ErrNotStored, err)
+	}
+	return nil
+}
+
 func (t *term) gone() error {
 	return api.Refuse(api.CodeFenced, "%s: the epoch that it was opened under has ended here", t.path)
 }
@@ -89,13 +111,14 @@ func (t *term) connect(ctx context.Context) (*conn, error) {
 	if !ok {
 		return nil, errors.Join(fmt.Errorf("%s: a connection of this driver cannot do what is needed (%T)", t.path, raw), raw.Close())
 	}
+	c := &conn{t: t, raw: whole, open: map[closer]bool{}}
 	whole.RegisterCommitHook(func() int32 {
 		if t.fenced() != nil {
 			return 1 // it becomes a rollback
 		}
+		c.committed.Store(true)
 		return 0
 	})
-	c := &conn{t: t, raw: whole, open: map[closer]bool{}}
 	t.mu.Lock()
 	over := t.over
 	if !over {

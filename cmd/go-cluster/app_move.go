@@ -10,6 +10,7 @@ type appMove struct {
 	To          string `predictor:"node" placeholder:"NODE" help:"Node that it moves to. Default: the best eligible one."`
 	Force       bool   `help:"Override the guardrails (cooldown, rate, windows, freeze); never a hard placement rule."`
 	DeleteLocal bool   `help:"Delete the local data on the node that it leaves, once what is stored of them has been restored and checked."`
+	Sync        bool   `help:"In the final phase of the move, acknowledge a commit only once it is stored in the cluster: a node that is lost then loses none. For data of Go programs."`
 	PlanFlags
 	FollowFlags
 }
@@ -29,7 +30,7 @@ func (cmd *appMove) Run(s *session) error {
 		return err
 	}
 	defer c.close()
-	req := api.MoveRequest{Meta: c.command(), App: cmd.App, From: cmd.From, To: cmd.To, Force: cmd.Force, DeleteLocal: cmd.DeleteLocal}
+	req := api.MoveRequest{Meta: c.command(), App: cmd.App, From: cmd.From, To: cmd.To, Force: cmd.Force, DeleteLocal: cmd.DeleteLocal, Sync: cmd.Sync}
 	if cmd.DryRun {
 		return c.dryRun(cmd.PlanFlags, api.PreviewRequest{Move: &req}, false)
 	}

@@ -93,7 +93,7 @@ func TestOtherCommandLines(t *testing.T) {
 		"node lost node-1 --confirm",
 		"node remove node-1",
 		"node list -o wide",
-		"app move convex --from node-1 --to node-2 --force --delete-local --dry-run",
+		"app move convex --from node-1 --to node-2 --force --delete-local --sync --dry-run",
 		"app evacuate --label zone=a --timeout 10m",
 		"app apply -f a.yaml -f b.yaml",
 		"app apply -f -",

@@ -80,6 +80,9 @@ func (cmd *migrationShow) Run(s *session) error {
 
 func (s *session) migrationDetail(now time.Time, m api.MigrationDetail) {
 	fmt.Fprintf(s.out, "%s  %s  %s  %s  %s, %s", s.style.bold(m.ID), m.Instance, route(m.FromNode, m.ToNode), s.state(m.Status), m.Reason, m.Trigger)
+	if m.Sync {
+		fmt.Fprint(s.out, ", sync")
+	}
 	if m.Started != nil {
 		fmt.Fprintf(s.out, "  started %s", ago(now, *m.Started))
 	}

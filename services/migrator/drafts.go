@@ -76,7 +76,7 @@ func (d *decision) since(t time.Time) int64 {
 func (d *decision) started(n *events.Next) (*events.Draft, time.Time) {
 	m := d.m
 	return d.draft(n.Node, "", &events.MigrationStarted{Ref: m.Ref(), Kind: m.Kind, Plan: m.Plan, SpecRev: m.SpecRev,
-		Generation: d.a.Generation, FromInc: m.FromInc, ToInc: m.ToInc, Order: m.Orderer, Class: m.Class, DeleteLocal: m.DeleteLocal, Role: m.Role, Keep: m.Keep, Next: n})
+		Generation: d.a.Generation, FromInc: m.FromInc, ToInc: m.ToInc, Order: m.Orderer, Class: m.Class, DeleteLocal: m.DeleteLocal, Role: m.Role, Keep: m.Keep, Sync: m.Sync, Next: n})
 }
 
 func (d *decision) stepCompleted(r *api.StepReport, n *events.Next) (*events.Draft, time.Time) {
@@ -145,8 +145,12 @@ func (d *decision) loss(r *events.Result) (possible bool, boundMS int64) {
 		if !t.Activated {
 			continue
 		}
-		if p, _ := events.ParsePosition(r.Position); t.Final != (events.Position{}) && !p.Reached(t.Final) {
+		p, _ := events.ParsePosition(r.Position)
+		switch behind := t.Final != (events.Position{}) && !p.Reached(t.Final); {
+		case behind:
 			possible = p.Epoch <= t.Epoch
+		case t.Stored != (events.Position{}) && p.Reached(t.Stored):
+			return false, 0 // what was acknowledged was stored, and this is all that is
 		}
 		if r.Incomplete && !t.EndedAt.IsZero() && !r.Shipped.IsZero() {
 			boundMS = max(0, t.EndedAt.Sub(r.Shipped).Milliseconds())

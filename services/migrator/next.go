@@ -117,9 +117,15 @@ func (d *decision) before() (*events.Draft, time.Time) {
 		return d.done(s, r)
 	case r.Failed:
 		return d.stepFailed(r, nil)
+	case s.Name == syncing.Name && m.Sync && !stored(r):
+		unheld := *r
+		unheld.Code, unheld.Detail = "unsupported", "the agent of "+r.Node+" does not hold commits back until they are stored: it is older than --sync"
+		return d.stepFailed(&unheld, nil)
 	}
 	return d.done(s, d.in.Report)
 }
+
+func stored(r *api.StepReport) bool { return r.Result != nil && r.Result.Stored }
 
 // overrides says whether a person insists on the move whatever the app's hook says.
 func (d *decision) overrides() bool {

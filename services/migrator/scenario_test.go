@@ -120,11 +120,13 @@ func (s *scenario) do(command string) string {
 	case "run": // run <instance> <node>: placed by a migration that is not shown
 		s.run(f[1], f[2])
 		s.quiet = len(s.stored)
-	case "admit": // admit <migration> <instance> <from|-> <to|-> [standby|keep]: of a standby; the source stays as one
+	case "admit": // admit <migration> <instance> <from|-> <to|-> [standby|keep|sync]: of a standby; the source stays as one; with Sync
 		if len(f) > 5 && f[5] == "standby" {
 			s.roles = events.Move{Role: events.RoleStandby}
 		} else if len(f) > 5 && f[5] == "keep" {
 			s.roles = events.Move{Keep: true}
+		} else if len(f) > 5 && f[5] == "sync" {
+			s.roles = events.Move{Sync: true}
 		}
 		s.admit(f[1], f[2], f[3], f[4], events.ReasonManual)
 		s.roles = events.Move{}

@@ -32,7 +32,7 @@ type world struct {
 	last     *api.StepReport
 	stored   []events.Event
 	messages int         // events and reports
-	roles    events.Move // role and keep of the next admission
+	roles    events.Move // role, keep and sync of the next admission
 	written  uint64      // position of a replicated app's data in its epoch
 }
 
@@ -100,7 +100,7 @@ func appOf(instance string) string { return instance[:strings.LastIndexByte(inst
 // admit stores a plan with one move; "" or "-" is a missing end.
 func (w *world) admit(id, instance, from, to string, reason string) *projections.Migration {
 	m := events.Move{Migration: id, App: appOf(instance), Instance: instance, From: strings.Trim(from, "-"), To: strings.Trim(to, "-"), Reason: reason,
-		Trigger: events.TriggerAutomatic, Class: events.ClassForced, Cause: "cause", Correlation: "first", Role: w.roles.Role, Keep: w.roles.Keep}
+		Trigger: events.TriggerAutomatic, Class: events.ClassForced, Cause: "cause", Correlation: "first", Role: w.roles.Role, Keep: w.roles.Keep, Sync: w.roles.Sync}
 	if a := w.v.Apps[m.App]; a != nil {
 		m.SpecRev = a.SpecRev
 		if s := a.Standbys[instance]; s != nil && m.Standby() {
@@ -172,6 +172,7 @@ func (w *world) answer() api.StepReport {
 		switch o.Step {
 		case events.StepSync, events.StepStepDown: // the app has written on meanwhile
 			r.Result = at(events.Position{Epoch: a.Leader.Epoch, Seq: w.written}.String())
+			r.Result.Stored = m.Sync && o.Step == events.StepSync
 		case events.StepCatchUp, events.StepApply:
 			r.Result = at(o.Position)
 		}

@@ -69,7 +69,7 @@ func (s *Service) move(ctx context.Context, r *transport.Request) (any, error) {
 		return nil, err
 	}
 	return s.Command(ctx, r, func(v *projections.Cluster) (*events.Draft, error) {
-		d, refusal := placement.One(v, s.Seen.Sights(), s.now(v), placement.Request{App: req.App, From: req.From, To: req.To, Force: req.Force, DeleteLocal: req.DeleteLocal})
+		d, refusal := placement.One(v, s.Seen.Sights(), s.now(v), placement.Request{App: req.App, From: req.From, To: req.To, Force: req.Force, DeleteLocal: req.DeleteLocal, Sync: req.Sync})
 		if refusal != nil {
 			return nil, refusal
 		}

@@ -180,7 +180,7 @@ func bare(req api.PreviewRequest) *api.PreviewRequest {
 		out.Evacuate = &api.EvacuateRequest{Selector: r.Selector, Timeout: r.Timeout}
 	}
 	if r := req.Move; r != nil {
-		out.Move = &api.MoveRequest{App: r.App, From: r.From, To: r.To, Force: r.Force, DeleteLocal: r.DeleteLocal}
+		out.Move = &api.MoveRequest{App: r.App, From: r.From, To: r.To, Force: r.Force, DeleteLocal: r.DeleteLocal, Sync: r.Sync}
 	}
 	if r := req.Apply; r != nil {
 		out.Apply = &api.ApplyRequest{Spec: r.Spec}
@@ -238,7 +238,7 @@ func appsOf(req api.PreviewRequest) (out []spec.App) {
 
 func (s *Service) previewMove(v *projections.Cluster, req api.PreviewRequest, out *api.PreviewReply) error {
 	m := req.Move
-	d, refusal := placement.One(v, s.Seen.Sights(), s.now(v), placement.Request{App: m.App, From: m.From, To: m.To, Force: m.Force, DeleteLocal: m.DeleteLocal})
+	d, refusal := placement.One(v, s.Seen.Sights(), s.now(v), placement.Request{App: m.App, From: m.From, To: m.To, Force: m.Force, DeleteLocal: m.DeleteLocal, Sync: m.Sync})
 	if refusal != nil {
 		return refusal
 	}
