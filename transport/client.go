@@ -58,7 +58,11 @@ func Call[Req, Rep any](ctx context.Context, nc *nats.Conn, s events.Subjects, e
 	if refused != nil {
 		return none, refused
 	}
-	if err := json.Unmarshal(m.Data, &rep); err != nil {
+	text, err := unpack(m)
+	if err == nil {
+		err = json.Unmarshal(text, &rep)
+	}
+	if err != nil {
 		return none, api.Refuse(api.CodeInternal, "%s.%s: the answer of %s cannot be read: %v", e.Noun, e.Verb, e.Service, err)
 	}
 	return rep, nil
@@ -130,7 +134,7 @@ func (c *call) attempt(ctx context.Context, data []byte) (*nats.Msg, error) {
 		case <-ctx.Done():
 		}
 	}()
-	m, err := c.nc.RequestMsgWithContext(ctx, &nats.Msg{Subject: c.subject, Data: data})
+	m, err := c.nc.RequestMsgWithContext(ctx, &nats.Msg{Subject: c.subject, Header: nats.Header{acceptHeader: {gzipEncoding}}, Data: data})
 	if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 		c.lost = true
 	}

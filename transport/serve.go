@@ -273,11 +273,15 @@ func (s *Service) reply(e *endpoint, m *nats.Msg, took time.Duration, body any, 
 	out := nats.NewMsg(m.Reply)
 	var refused *api.Error
 	if err == nil {
-		out.Data, err = json.Marshal(body)
+		var text []byte
+		if text, err = json.Marshal(body); err == nil {
+			err = pack(m, out, text)
+		}
 		if err != nil {
 			err = api.Refuse(api.CodeInternal, "%s.%s: internal error: encode the answer: %v", e.Noun, e.Verb, err)
 		} else if most := s.nc.MaxPayload(); int64(len(out.Data)) > most {
 			err = api.Refuse(api.CodeInternal, "%s.%s: the answer has %d bytes, the NATS server takes %d: ask for less", e.Noun, e.Verb, len(out.Data), most)
+			out.Header.Del(encodingHeader)
 		}
 	}
 	if errors.As(err, &refused) {
