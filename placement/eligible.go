@@ -152,16 +152,16 @@ func openEvacuations(v *projections.Cluster) []*projections.Evacuation {
 
 // neighbours lists the apps on the node that the app may not share it with, in both directions. Only apps that keep away from
 // others are looked at: a node may have thousands that do not.
-func neighbours(v *projections.Cluster, u *usage, a *projections.App, n *projections.Node) []events.Rejection {
+func neighbours(v *projections.Cluster, a *projections.App, on *spot) []events.Rejection {
 	var out []events.Rejection
 	for _, other := range a.Spec.AwayFromApp {
-		if other != a.Name && u.serving(n.ID, other) > 0 && v.Apps[other] != nil {
-			out = append(out, events.Rejection{Node: n.ID, Code: events.RuleAwayFrom, Detail: fmt.Sprintf("%s keeps away from %s, which is there", a.Name, other)})
+		if other != a.Name && on.serving(other) > 0 && v.Apps[other] != nil {
+			out = append(out, events.Rejection{Node: on.node, Code: events.RuleAwayFrom, Detail: fmt.Sprintf("%s keeps away from %s, which is there", a.Name, other)})
 		}
 	}
-	for other := range u.wary[n.ID] {
-		if o := v.Apps[other]; other != a.Name && o != nil && u.serving(n.ID, other) > 0 && slices.Contains(o.Spec.AwayFromApp, a.Name) && !slices.Contains(a.Spec.AwayFromApp, other) {
-			out = append(out, events.Rejection{Node: n.ID, Code: events.RuleAwayFrom, Detail: fmt.Sprintf("%s, which is there, keeps away from %s", other, a.Name)})
+	for other := range on.wary {
+		if o := v.Apps[other]; other != a.Name && o != nil && on.serving(other) > 0 && slices.Contains(o.Spec.AwayFromApp, a.Name) && !slices.Contains(a.Spec.AwayFromApp, other) {
+			out = append(out, events.Rejection{Node: on.node, Code: events.RuleAwayFrom, Detail: fmt.Sprintf("%s, which is there, keeps away from %s", other, a.Name)})
 		}
 	}
 	slices.SortFunc(out, func(x, y events.Rejection) int { return strings.Compare(x.Detail, y.Detail) })
@@ -171,32 +171,32 @@ func neighbours(v *projections.Cluster, u *usage, a *projections.App, n *project
 // reject lists every rule by which the node cannot take a new instance of the app, nil when it can. u counts what is there.
 func (d demands) reject(v *projections.Cluster, u *usage, n *projections.Node) []events.Rejection {
 	var out []events.Rejection
-	a := d.app
-	if !d.standby && u.stand[n.ID][a.Name] > 0 && settled(a, n.ID) != nil { // the room that it holds is for this
-		u.release(a, n.ID)
-		defer u.hold(a, n.ID)
+	a, on := d.app, u.at(n.ID)
+	if !d.standby && on.stand[a.Name] > 0 && settled(a, n.ID) != nil { // the room that it holds is for this
+		u.release(a, on)
+		defer u.hold(a, on)
 	}
 	out = append(out, d.unfit(v, n)...)
-	there := u.apps[n.ID][a.Name] > 0
+	there := on.apps[a.Name] > 0
 	if there && !(planted.StandbyBeside && d.standby) {
 		out = append(out, occupied(a, n))
 	}
 	out = append(out, namesakes(v, a, n)...)
-	out = append(out, neighbours(v, u, a, n)...)
+	out = append(out, neighbours(v, a, on)...)
 	out = append(out, d.alone(v, u, n)...)
 	out = append(out, d.uneven(v, u, n, d.from)...)
 	var room spec.Resources
 	if d.pushes {
-		room = u.held[n.ID]
+		room = on.held
 	}
-	if need, free := a.Spec.Resources.CPU, n.Facts.CPU-u.cpu[n.ID]+room.CPU; need > 0 && need > free {
+	if need, free := a.Spec.Resources.CPU, n.Facts.CPU-on.cpu+room.CPU; need > 0 && need > free {
 		out = append(out, noCPU(need, free, n))
 	}
-	if need, free := a.Spec.Resources.Memory, n.Facts.Memory-u.mem[n.ID]+room.Memory; need > 0 && need > free {
+	if need, free := a.Spec.Resources.Memory, n.Facts.Memory-on.mem+room.Memory; need > 0 && need > free {
 		out = append(out, noMemory(need, free, n))
 	}
 	if !there {
-		if port, by := u.taken(d.ports, n.ID); port != "" {
+		if port, by := u.taken(d.ports, on.host); port != "" {
 			out = append(out, events.Rejection{Node: n.ID, Code: events.RulePort, Detail: fmt.Sprintf("port %s on %s is taken by %s", port, n.Facts.Address, by)})
 		}
 	}
@@ -222,7 +222,7 @@ func (d demands) unfit(v *projections.Cluster, n *projections.Node) (out []event
 func runsProcesses(n *projections.Node) bool { return slices.Contains(n.Facts.Drivers, "process") }
 
 func occupied(a *projections.App, n *projections.Node) events.Rejection {
-	return events.Rejection{Node: n.ID, Code: events.RuleOccupied, Detail: fmt.Sprintf("an instance of %s is there or on its way", a.Name)}
+	return events.Rejection{Node: n.ID, Code: events.RuleOccupied, Detail: "an instance of " + a.Name + " is there or on its way"}
 }
 
 func noCPU(need, free spec.CPU, n *projections.Node) events.Rejection {

@@ -2,6 +2,7 @@ package placement
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -22,23 +23,20 @@ type glance struct {
 	except   int32
 	apart    marks       // nodes that are judged by themselves, or no targets at all
 	alone    []*surveyed // the judged of these, ordered by id
-	has      marks       // nodes that have an instance, or wait for one
-	occupied roster
+	has      marks       // other nodes that have an instance, or wait for one
+	occupied roster      // the same, in no order
 }
-
-const nowhere = int32(-1)
 
 func (p *planner) glance(k *kind, a *projections.App, except string) *glance {
 	x := p.index
 	x.settle()
-	g := &glance{p: p, x: x, k: k, a: a, demands: p.demands(a).leaving(except), except: nowhere, apart: newMarks(len(x.nodes)), has: newMarks(len(x.nodes))}
-	if n, known := x.number[except]; known {
-		g.except = n
-		g.apart.set(n)
+	g := &glance{p: p, x: x, k: k, a: a, demands: p.demands(a).leaving(except), except: x.number(except), apart: x.marks(), has: x.marks()}
+	if g.except != nowhere {
+		g.apart.set(g.except)
 	}
 	byItself := func(node string) {
-		n, known := x.number[node]
-		if !known || g.apart.has(n) || x.seats[n].class == nil {
+		n := x.number(node)
+		if n == nowhere || g.apart.has(n) || x.seats[n].class == nil {
 			return
 		}
 		g.apart.set(n)
@@ -51,38 +49,43 @@ func (p *planner) glance(k *kind, a *projections.App, except string) *glance {
 		byItself(node)
 	}
 	slices.SortFunc(g.alone, func(s, o *surveyed) int { return strings.Compare(s.node.ID, o.node.ID) })
-	eachPlace(a, "", func(node string, _ bool) { g.occupies(node) })
+	places := p.apps[a.Name].places
+	g.occupied = make(roster, 0, len(places))
+	for _, place := range places {
+		g.occupies(place.on)
+	}
 	for i := range p.plan.Moves {
 		if d := &p.plan.Moves[i]; d.App == a.Name {
-			g.occupies(d.To)
+			g.occupies(p.u.at(d.To))
 		}
 	}
 	return g
 }
 
 // occupies notes a node that may have an instance of the app.
-func (g *glance) occupies(node string) {
-	n, known := g.x.number[node]
-	if known && !g.has.has(n) && !g.apart.has(n) && g.x.seats[n].class != nil && g.p.u.apps[node][g.a.Name] > 0 {
+func (g *glance) occupies(on *spot) {
+	n := on.seat
+	if n != nowhere && !g.has.has(n) && !g.apart.has(n) && g.x.seats[n].class != nil {
 		g.has.set(n)
 		g.occupied = append(g.occupied, n)
 	}
 }
 
 func (g *glance) taken(node string) {
-	if n, known := g.x.number[node]; known && g.apart.has(n) {
+	on := g.p.u.at(node)
+	if on.seat != nowhere && g.apart.has(on.seat) {
 		for i, s := range g.alone {
 			if s.node.ID == node {
 				g.alone[i] = g.p.judge(g.demands, s.node)
 			}
 		}
 	}
-	g.occupies(node)
+	g.occupies(on)
 }
 
 func (g *glance) at(node string) *surveyed {
-	n, known := g.x.number[node]
-	if !known || n == g.except || g.x.seats[n].class == nil {
+	n := g.x.number(node)
+	if n == nowhere || n == g.except || g.x.seats[n].class == nil {
 		return nil
 	}
 	return g.p.judge(g.demands, g.x.nodes[n])
@@ -96,12 +99,14 @@ func (g *glance) later() (later time.Time) {
 }
 
 func (g *glance) best(wanted func(candidate) bool) *candidate {
+	x := g.x
 	var found candidate
 	var best *candidate // found, once something is
+	var rank int32      // of its node
 	try := func(c candidate) {
 		if (best == nil || better(c, *best) < 0) && (wanted == nil || wanted(c)) {
 			found = c
-			best = &found
+			best, rank = &found, x.rank[x.number(c.node.ID)]
 		}
 	}
 	for _, s := range g.alone {
@@ -109,8 +114,8 @@ func (g *glance) best(wanted func(candidate) bool) *candidate {
 			try(s.candidate)
 		}
 	}
-	g.x.settle()
-	x, need, lonely := g.x, needs(g.a.Spec.Resources), leaderless(g.a)
+	x.settle()
+	need, lonely := needs(g.a.Spec.Resources), leaderless(g.a)
 	for _, c := range x.classes {
 		if len(c.nodes) == 0 {
 			continue
@@ -124,18 +129,24 @@ func (g *glance) best(wanted func(candidate) bool) *candidate {
 		}
 	levels:
 		for level := c.lowest; level < len(c.levels); level++ {
-			ideal := w.points - scoreInstance*int64(level)
-			if best != nil && !best.hot && ideal < best.score {
+			ideal, least := w.points-scoreInstance*int64(level), int64(math.MinInt64)
+			if best != nil && !best.hot {
+				least = best.score
+			}
+			if ideal < least {
 				break // loads only take points away
 			}
 			for _, n := range c.levels[level] {
+				points := ideal - int64(x.busy[n])
+				if points < least || points == least && x.rank[n] > rank {
+					continue // most end here: nothing else of them is looked at
+				}
 				s := &x.seats[n]
 				if g.apart.has(n) || g.has.has(n) || need[cpu] > 0 && need[cpu] > s.free[cpu] || need[memory] > 0 && need[memory] > s.free[memory] {
 					continue
 				}
-				load := g.p.load(n)
-				if points := ideal - int64(scoreLoad*load); best == nil || best.hot || points >= best.score {
-					try(candidate{node: x.nodes[n], score: points, hot: g.p.hot(load), alone: lonely})
+				if try(candidate{node: x.nodes[n], score: points, hot: g.p.hot(s.load), alone: lonely}); best != nil && !best.hot {
+					least = best.score
 				}
 				if len(g.p.loads) == 0 && wanted == nil {
 					break levels // the others are fuller, or come later
@@ -146,21 +157,8 @@ func (g *glance) best(wanted func(candidate) bool) *candidate {
 	return best
 }
 
-// load is the load of a node of the index, looked up once in a pass.
-func (p *planner) load(n int32) float64 {
-	if len(p.loads) == 0 {
-		return 0
-	}
-	x := p.index
-	s := &x.seats[n]
-	if s.heard != x.pass {
-		s.heard, s.load = x.pass, laden(p.loads[x.nodes[n].ID])
-	}
-	return s.load
-}
-
-// refuses lists every rule by which a node that is not judged by itself takes no instance.
-func (g *glance) refuses(n int32) (out []events.Rejection) {
+// refuses adds every rule by which a node that is not judged by itself takes no instance.
+func (g *glance) refuses(out []events.Rejection, n int32) []events.Rejection {
 	x, node := g.x, g.x.nodes[n]
 	for _, r := range x.says(x.seats[n].class, g.k).refused {
 		r.Node = node.ID
@@ -189,7 +187,7 @@ func (g *glance) rejections() (refused []events.Rejection) {
 			refused = append(refused, alone[0].refused...)
 			alone = alone[1:]
 		default:
-			refused = append(refused, g.refuses(n)...)
+			refused = g.refuses(refused, n)
 		}
 	}
 	return refused
@@ -212,7 +210,7 @@ func (g *glance) refusals() Refusals {
 	}
 	inClass := map[*class]int{} // nodes that are not judged with it
 	for _, s := range g.alone {
-		n := x.number[s.node.ID]
+		n := x.number(s.node.ID)
 		inClass[x.seats[n].class]++
 		for i, r := range s.refused {
 			if i == 0 || s.refused[i-1].Code != r.Code {
@@ -236,14 +234,13 @@ func (g *glance) refusals() Refusals {
 		}
 	}
 	if len(g.occupied) > 0 {
-		slices.SortFunc(g.occupied, func(m, n int32) int { return strings.Compare(x.nodes[m].ID, x.nodes[n].ID) })
-		of(events.RuleOccupied).by(g.occupied, len(g.occupied))
+		of(events.RuleOccupied).by(x.first(g.occupied, mostExamples), len(g.occupied))
 	}
 	for r, need := range needs(g.a.Spec.Resources) {
 		if lack := x.lacking(r, need); len(lack) > 0 {
 			count := len(lack)
 			for _, s := range g.alone {
-				count -= bit(x.seats[x.number[s.node.ID]].free[r] < need)
+				count -= bit(x.seats[x.number(s.node.ID)].free[r] < need)
 			}
 			if g.except != nowhere {
 				count -= bit(x.seats[g.except].class != nil && x.seats[g.except].free[r] < need)
@@ -257,13 +254,16 @@ func (g *glance) refusals() Refusals {
 		at   int // among what that node says
 	}
 	var all []ranked
+	var said []events.Rejection
 	for _, o := range groups {
 		if o.count <= 0 {
 			continue
 		}
 		f := ranked{Refusal: Refusal{Code: o.code, Nodes: o.count}}
-		for i, n := range o.first(g) {
-			said := g.said(n)
+		first := o.first(g)
+		f.First = make([]events.Rejection, 0, len(first))
+		for i, n := range first {
+			said = g.says(said[:0], n)
 			for at, r := range said {
 				if r.Code == o.code {
 					if f.First = append(f.First, r); i == 0 && f.node == "" {
@@ -282,16 +282,16 @@ func (g *glance) refusals() Refusals {
 	return out
 }
 
-// said is what a node says, judged by itself or not.
-func (g *glance) said(n int32) []events.Rejection {
+// says adds what a node says, judged by itself or not.
+func (g *glance) says(out []events.Rejection, n int32) []events.Rejection {
 	if g.apart.has(n) {
 		for _, s := range g.alone {
 			if s.node == g.x.nodes[n] {
-				return s.refused
+				return append(out, s.refused...)
 			}
 		}
 	}
-	return g.refuses(n)
+	return g.refuses(out, n)
 }
 
 // passed is the nodes that fail a rule, as some lists of them.
@@ -310,14 +310,15 @@ func (o *passed) by(nodes roster, count int) {
 // first returns the first of them by id.
 func (o *passed) first(g *glance) (out roster) {
 	lists, alone := slices.Clone(o.lists), o.alone
-	less := func(m, n int32) bool { return g.x.nodes[m].ID < g.x.nodes[n].ID }
+	out = make(roster, 0, mostExamples)
+	rank := g.x.rank
 	for len(out) < mostExamples {
 		from := &alone
 		for i := range lists {
 			for len(lists[i]) > 0 && g.apart.has(lists[i][0]) {
 				lists[i] = lists[i][1:]
 			}
-			if len(lists[i]) > 0 && (len(*from) == 0 || less(lists[i][0], (*from)[0])) {
+			if len(lists[i]) > 0 && (len(*from) == 0 || rank[lists[i][0]] < rank[(*from)[0]]) {
 				from = &lists[i]
 			}
 		}

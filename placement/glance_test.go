@@ -38,9 +38,11 @@ func TestGlanceIsSurvey(t *testing.T) {
 		do(line)
 	}
 	var l Live
-	l.Plan(s.v, s.loads, s.now)
-	p := (&planner{v: s.v, u: l.u, nodes: l.nodes, wants: l.wants, index: l.index}).begin(s.loads, s.now, nil)
-	l.index.pass++
+	for node, sight := range s.loads {
+		l.Hear(node, sight)
+	}
+	l.Plan(s.v, s.now)
+	p := (&planner{v: s.v, u: l.u, nodes: l.nodes, wants: l.wants, apps: l.apps, index: l.index}).begin(s.loads, s.now, nil)
 	for _, a := range s.v.SortedApps() {
 		for _, except := range []string{"", "node-00003", "node-00077"} {
 			k := p.kind(a)
@@ -70,13 +72,13 @@ func TestGlanceIsSurvey(t *testing.T) {
 				if *best != *found {
 					t.Fatalf("%s without %s: %s for %d, %s for %d by classes", a.Name, except, best.node.ID, best.score, found.node.ID, found.score)
 				}
-				p.u.add(a, best.node.ID)
+				p.u.add(a, p.u.at(best.node.ID))
 				sent = append(sent, best.node.ID)
 				got.taken(best.node.ID)
 				want.taken(best.node.ID)
 			}
 			for _, node := range sent {
-				p.u.remove(a, node)
+				p.u.remove(a, p.u.at(node))
 			}
 		}
 	}

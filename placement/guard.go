@@ -212,12 +212,7 @@ func (p *planner) budget(a *projections.App, m events.Move) (out []events.Hold) 
 	if !disrupts(a, m) || planted.BudgetIgnored {
 		return nil
 	}
-	serving := -p.g.taken[a.Name]
-	for _, in := range a.Instances {
-		if serves(in) {
-			serving++
-		}
-	}
+	serving := p.row(a).serving - p.g.taken[a.Name]
 	desired := a.Desired()
 	if a.Spec.Mode == spec.Spread {
 		desired = len(a.Instances)

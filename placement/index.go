@@ -1,10 +1,12 @@
 package placement
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
 
+	"github.com/go-cluster/go-cluster/api"
 	"github.com/go-cluster/go-cluster/projections"
 	"github.com/go-cluster/go-cluster/spec"
 )
@@ -17,8 +19,10 @@ type index struct {
 	u       *usage
 	nodes   []*projections.Node // by number, which is the order in which they came
 	seats   []seat              // by number
-	number  map[string]int32
-	order   roster // of all
+	loads   map[string]api.Sight
+	order   roster  // of all
+	rank    []int32 // by number: where it is in order
+	busy    []int32 // by number: the points that its load takes from it
 	classes []*class
 	known   map[string]*class
 	taken   int             // classes that have nodes
@@ -27,19 +31,23 @@ type index struct {
 	stirred []int32         // nodes that are to be seated anew
 	kinds   map[string]*kind
 	surveys int
-	pass    int
+	pool    []marks // that passes borrow
+	lent    int     // of these, to this pass
 }
 
 // seat is where a node is in the index.
 type seat struct {
+	on      *spot
 	class   *class // nil: it has left
 	level   int
 	free    [2]int64 // by resource
+	load    float64
 	stirred bool
 	changed bool // it may be of another class
-	load    float64
-	heard   int // pass in which its load was asked for
 }
+
+// nowhere is the number of no node.
+const nowhere = int32(-1)
 
 // class is nodes that take the same apps, but for what else is there.
 type class struct {
@@ -71,35 +79,51 @@ const (
 	fewClasses    = 64      // that are not worth an index anew when nobody is in them any more
 )
 
-func newIndex(v *projections.Cluster, u *usage, nodes []*projections.Node) *index {
-	x := &index{v: v, u: u, number: make(map[string]int32, len(nodes)), known: map[string]*class{}, reads: map[string]bool{}, kinds: map[string]*kind{}}
+func newIndex(v *projections.Cluster, u *usage, nodes []*projections.Node, loads map[string]api.Sight) *index {
+	x := &index{v: v, u: u, loads: loads, known: map[string]*class{}, reads: map[string]bool{}, kinds: map[string]*kind{}}
 	for _, n := range nodes {
 		x.add(n)
 	}
-	u.stirs = func(node string) {
-		if n, known := x.number[node]; known {
-			x.stir(n)
+	u.stirs = func(on *spot) {
+		if on.seat != nowhere {
+			x.stir(on.seat)
 		}
 	}
 	return x
 }
 
+// number is that of a node, or nowhere.
+func (x *index) number(node string) int32 { return x.u.at(node).seat }
+
 func (x *index) add(n *projections.Node) {
 	at := int32(len(x.nodes))
-	x.nodes, x.seats = append(x.nodes, n), append(x.seats, seat{})
-	x.number[n.ID] = at
-	x.insert(&x.order, at)
-	x.seats[at].changed = true
+	on := x.u.at(n.ID)
+	on.seat = at
+	x.nodes, x.seats, x.busy = append(x.nodes, n), append(x.seats, seat{on: on, changed: true}), append(x.busy, 0)
+	x.hear(n.ID, x.loads[n.ID])
+	first, _ := slices.BinarySearchFunc(x.order, n.ID, func(o int32, id string) int { return strings.Compare(x.nodes[o].ID, id) })
+	x.order, x.rank = slices.Insert(x.order, first, at), append(x.rank, 0)
+	for i, o := range x.order[first:] {
+		x.rank[o] = int32(first + i)
+	}
 	x.stir(at)
 }
 
 // changed notes that a node is there, or another than it was.
 func (x *index) changed(n *projections.Node) {
-	if at, known := x.number[n.ID]; known {
-		x.seats[at].changed = true
-		x.stir(at)
-	} else {
+	at := x.number(n.ID)
+	if at == nowhere {
 		x.add(n)
+		return
+	}
+	x.seats[at].changed = true
+	x.stir(at)
+}
+
+// hear takes over what a node says of itself.
+func (x *index) hear(node string, s api.Sight) {
+	if at := x.number(node); at != nowhere {
+		x.seats[at].load, x.busy[at] = laden(s), int32(scoreLoad*laden(s))
 	}
 }
 
@@ -124,8 +148,8 @@ func (x *index) seat(n int32) {
 	if s.changed {
 		s.class = x.classOf(node)
 	}
-	s.level = max(x.u.count[node.ID], 0)
-	s.free = [2]int64{cpu: int64(node.Facts.CPU - x.u.cpu[node.ID]), memory: int64(node.Facts.Memory - x.u.mem[node.ID])}
+	s.level = max(s.on.count, 0)
+	s.free = [2]int64{cpu: int64(node.Facts.CPU - s.on.cpu), memory: int64(node.Facts.Memory - s.on.mem)}
 	s.stirred, s.changed = false, false
 	if was.class != s.class || was.level != s.level {
 		if c := was.class; c != nil {
@@ -243,7 +267,21 @@ func (x *index) lacking(resource int, need int64) roster {
 type roster []int32
 
 func (x *index) find(r roster, n int32) (int, bool) {
-	return slices.BinarySearchFunc(r, x.nodes[n].ID, func(o int32, id string) int { return strings.Compare(x.nodes[o].ID, id) })
+	return slices.BinarySearchFunc(r, x.rank[n], func(o, rank int32) int { return cmp.Compare(x.rank[o], rank) })
+}
+
+// first returns the first of some nodes.
+func (x *index) first(nodes []int32, most int) roster {
+	ranks := make([]int32, len(nodes))
+	for i, n := range nodes {
+		ranks[i] = x.rank[n]
+	}
+	slices.Sort(ranks)
+	ranks = ranks[:min(len(ranks), most)]
+	for i, rank := range ranks {
+		ranks[i] = x.order[rank]
+	}
+	return ranks
 }
 
 func (x *index) insert(r *roster, n int32) {
@@ -260,7 +298,20 @@ func (x *index) remove(r *roster, n int32) {
 // marks is a set of numbers of nodes.
 type marks []uint64
 
-func newMarks(nodes int) marks { return make(marks, (nodes+63)/64) }
+// marks lends an empty set until the pass ends.
+func (x *index) marks() marks {
+	words := (len(x.nodes) + 63) / 64
+	if x.lent == len(x.pool) {
+		x.pool = append(x.pool, nil)
+	}
+	m := &x.pool[x.lent]
+	x.lent++
+	if len(*m) != words {
+		*m = make(marks, words)
+	}
+	clear(*m)
+	return *m
+}
 
 func (m marks) set(n int32)      { m[n>>6] |= 1 << (n & 63) }
 func (m marks) has(n int32) bool { return m[n>>6]&(1<<(n&63)) != 0 }

@@ -33,11 +33,8 @@ func (p *planner) kind(a *projections.App) *kind {
 		len(s.AwayFromApp)+len(s.WithApp)+len(s.SpreadOver)+len(p.tied[a.Name])+len(p.follow[a.Name]) > 0 || len(p.demands(a).ports) > 0 {
 		return nil
 	}
-	key := fmt.Sprintf("%q %v %q %v", s.Require, s.Prefer, s.OnNodes, s.Resources)
-	if s.Process == nil {
-		key += " " + a.Name // whose code a node has or has not
-	}
 	x.surveys++
+	key := p.apps[a.Name].kindKey()
 	k := x.kinds[key]
 	if k == nil {
 		for len(x.kinds) > 0 && (len(x.kinds)+1)*len(x.classes) > mostVerdicts {
@@ -48,6 +45,18 @@ func (p *planner) kind(a *projections.App) *kind {
 	}
 	k.used = x.surveys
 	return k
+}
+
+// kindKey is what apps of a kind have in common.
+func (c *counted) kindKey() string {
+	if c.kind == "" {
+		s := &c.as.Spec
+		c.kind = fmt.Sprintf("%q %v %q %v", s.Require, s.Prefer, s.OnNodes, s.Resources)
+		if s.Process == nil {
+			c.kind += " " + c.as.Name // whose code a node has or has not
+		}
+	}
+	return c.kind
 }
 
 func newKind(a *projections.App, x *index) *kind {
@@ -112,19 +121,36 @@ func (x *index) says(c *class, k *kind) *verdict {
 	return w
 }
 
-// stayers returns what says of an instance of an app that it surely stays where it is, as its node is of a class that takes such apps.
-func (p *planner) stayers(a *projections.App) func(*projections.Instance) bool {
+// stayers returns what says, by their place in its row, which instances of an app surely stay where they are, as their nodes are of classes that take
+// such apps.
+func (p *planner) stayers(a *projections.App) func(int) bool {
 	k, x := p.kind(a), p.index
 	if k == nil || a.ContinuesInIsolation() {
-		return func(*projections.Instance) bool { return false }
+		return func(int) bool { return false }
 	}
 	x.settle()
-	return func(in *projections.Instance) bool {
-		n, known := x.number[in.Node]
-		if !known || in.State == "failed" {
+	row := p.row(a)
+	return func(i int) bool {
+		n := row.on[i].seat
+		if n == nowhere || row.failed && row.in[i].State == "failed" {
 			return false
 		}
 		c := x.seats[n].class
 		return c != nil && len(x.says(c, k).refused) == 0
 	}
+}
+
+// mayNotStay says whether a node that is ready does not keep an instance of an app: by an order, or by the app's rules.
+func (p *planner) mayNotStay(a *projections.App) bool {
+	stays := p.stayers(a)
+	for i, in := range p.row(a).in {
+		if stays(i) {
+			continue
+		}
+		n := p.v.Nodes[in.Node]
+		if n != nil && n.Status == projections.StatusReady && (len(orders(p.v, n)) > 0 || len(p.demands(a).rules(n)) > 0) {
+			return true
+		}
+	}
+	return false
 }

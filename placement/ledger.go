@@ -16,18 +16,21 @@ type Ledger struct {
 	u     *usage
 	nodes []*projections.Node // ordered by id
 	apps  map[string]*counted
+	fresh []place // of count
 }
 
 // counted is an app as it is counted.
 type counted struct {
 	as     *projections.App // its name and spec as they were
 	rev    uint64           // of that spec
+	kind   string           // of it; "" before it is asked for
 	places []place
+	row    row
 }
 
 // place is a node at which an app counts, with an instance or with a standby.
 type place struct {
-	node    string
+	on      *spot
 	standby bool
 }
 
@@ -42,7 +45,7 @@ func (l *Ledger) Judge(v *projections.Cluster, m *projections.Migration) []event
 // On calls f with the name of each app that has something on a node of a fold, or on its way to or from it.
 func (l *Ledger) On(v *projections.Cluster, node string, f func(app string)) {
 	l.follow(v)
-	for name := range l.u.apps[node] {
+	for name := range l.u.at(node).apps {
 		f(name)
 	}
 }
@@ -79,16 +82,10 @@ func (l *Ledger) follow(v *projections.Cluster) (apps, nodes []string, anew bool
 
 // node takes over a node that changed; it returns false where all has to be counted anew for it.
 func (l *Ledger) node(n *projections.Node) bool {
-	host, known := l.u.addr[n.ID]
-	if known {
-		return host == n.Facts.Address
+	if s, named := l.u.on[n.ID]; named {
+		return s.counted && s.host == n.Facts.Address
 	}
-	for _, c := range l.apps {
-		if slices.ContainsFunc(c.places, func(p place) bool { return p.node == n.ID }) {
-			return false
-		}
-	}
-	l.u.addr[n.ID] = n.Facts.Address
+	l.u.counts(n)
 	at, _ := slices.BinarySearchFunc(l.nodes, n.ID, func(o *projections.Node, id string) int { return cmp.Compare(o.ID, id) })
 	l.nodes = slices.Insert(l.nodes, at, n)
 	return true
@@ -101,56 +98,62 @@ func (l *Ledger) count(a *projections.App) {
 		c = &counted{}
 		l.apps[a.Name] = c
 	}
-	was, as := c.places, c.as
-	c.places = make([]place, 0, len(a.Instances)+len(a.Standbys)+2*len(a.Open))
-	eachPlace(a, "", func(node string, standby bool) { c.places = append(c.places, place{node, standby}) })
-	slices.SortFunc(c.places, place.compare)
-	if as == nil || c.rev != a.Applied.Seq {
-		c.as, c.rev = &projections.App{Name: a.Name, Spec: a.Spec}, a.Applied.Seq
-		l.take(as, was)
-		l.put(c.as, c.places)
-	} else {
-		l.take(as, lacking(was, c.places))
-		l.put(as, lacking(c.places, was))
+	c.row.take(a)
+	c.row.find(l.u)
+	fresh := l.fresh[:0]
+	for _, on := range c.row.on {
+		fresh = append(fresh, place{on, false})
 	}
+	eachOtherPlace(a, "", "", func(node string, standby bool) { fresh = append(fresh, place{l.u.named(node), standby}) })
+	if c.as == nil || c.rev != a.Applied.Seq {
+		for _, p := range c.places {
+			l.take(c.as, p)
+		}
+		c.as, c.rev, c.kind = &projections.App{Name: a.Name, Spec: a.Spec}, a.Applied.Seq, ""
+		for _, p := range fresh {
+			l.put(c.as, p)
+		}
+	} else {
+		l.change(c.as, c.places, fresh)
+	}
+	c.places, l.fresh = append(c.places[:0], fresh...), fresh
 	delete(l.u.heads, a.Name)
 }
 
-func (l *Ledger) put(a *projections.App, places []place) {
-	for _, p := range places {
-		if p.standby {
-			l.u.hold(a, p.node)
-		} else {
-			l.u.add(a, p.node)
+// change counts an app at some places instead of at others. At most of them it stays.
+func (l *Ledger) change(a *projections.App, from, to []place) {
+	for _, p := range to {
+		p.on.due[bit(p.standby)]++
+	}
+	for _, p := range from {
+		p.on.due[bit(p.standby)]--
+	}
+	for _, p := range from {
+		if due := &p.on.due[bit(p.standby)]; *due < 0 {
+			l.take(a, p)
+			*due++
+		}
+	}
+	for _, p := range to {
+		if due := &p.on.due[bit(p.standby)]; *due > 0 {
+			l.put(a, p)
+			*due--
 		}
 	}
 }
 
-func (l *Ledger) take(a *projections.App, places []place) {
-	for _, p := range places {
-		if p.standby {
-			l.u.release(a, p.node)
-		} else {
-			l.u.remove(a, p.node)
-		}
+func (l *Ledger) put(a *projections.App, p place) {
+	if p.standby {
+		l.u.hold(a, p.on)
+	} else {
+		l.u.add(a, p.on)
 	}
 }
 
-func (p place) compare(o place) int {
-	return cmp.Or(cmp.Compare(p.node, o.node), cmp.Compare(bit(p.standby), bit(o.standby)))
-}
-
-// lacking lists what of some places others lack; both are sorted.
-func lacking(some, others []place) (out []place) {
-	for _, p := range some {
-		for len(others) > 0 && others[0].compare(p) < 0 {
-			others = others[1:]
-		}
-		if len(others) > 0 && others[0] == p {
-			others = others[1:]
-			continue
-		}
-		out = append(out, p)
+func (l *Ledger) take(a *projections.App, p place) {
+	if p.standby {
+		l.u.release(a, p.on)
+	} else {
+		l.u.remove(a, p.on)
 	}
-	return out
 }

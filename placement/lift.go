@@ -184,12 +184,12 @@ func (p *planner) lifts(d demands, n *projections.Node, dropRules bool) (out []c
 			x.app(name, func(a *projections.App) { a.Spec.SpreadOver = nil })
 		}})
 	}
-	if need, free := d.app.Spec.Resources.CPU, n.Facts.CPU-p.u.cpu[node]; needs[events.RuleCPU] {
+	if need, free := d.app.Spec.Resources.CPU, n.Facts.CPU-p.u.at(node).cpu; needs[events.RuleCPU] {
 		add(change{events.RuleCPU, fmt.Sprintf("give %s cpu %s more", node, need-free), "", priceGone, func(x *alteration) {
 			x.node(node, func(n *projections.Node) { n.Facts.CPU += need - free })
 		}})
 	}
-	if need, free := d.app.Spec.Resources.Memory, n.Facts.Memory-p.u.mem[node]; needs[events.RuleMemory] {
+	if need, free := d.app.Spec.Resources.Memory, n.Facts.Memory-p.u.at(node).mem; needs[events.RuleMemory] {
 		add(change{events.RuleMemory, fmt.Sprintf("give %s memory %s more", node, need-free), "", priceGone, func(x *alteration) {
 			x.node(node, func(n *projections.Node) { n.Facts.Memory += need - free })
 		}})
@@ -275,9 +275,10 @@ func gone(set bool, key string) []string {
 // awayLifts lets the app share the node with those it keeps away from, or that keep away from it.
 func (p *planner) awayLifts(a *projections.App, n *projections.Node) (out []change) {
 	name := a.Name
-	for _, other := range sortedKeys(p.u.apps[n.ID]) {
+	on := p.u.at(n.ID)
+	for _, other := range sortedKeys(on.apps) {
 		o := p.v.Apps[other]
-		if o == nil || other == name || p.u.serving(n.ID, other) == 0 || !slices.Contains(a.Spec.AwayFromApp, other) && !slices.Contains(o.Spec.AwayFromApp, name) {
+		if o == nil || other == name || on.serving(other) == 0 || !slices.Contains(a.Spec.AwayFromApp, other) && !slices.Contains(o.Spec.AwayFromApp, name) {
 			continue
 		}
 		out = append(out, change{events.RuleAwayFrom, fmt.Sprintf("let %s and %s share a node", name, other), "", priceSpec, func(x *alteration) {

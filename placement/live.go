@@ -18,9 +18,9 @@ import (
 // place.
 type Live struct {
 	Ledger
+	sights map[string]api.Sight
 	wants  map[string]demands
 	index  *index
-	rows   map[string][]*projections.Instance
 	bonds  map[string]bond            // by app
 	follow map[string][]string        // app → apps whose with_app names it, ordered
 	tied   map[string]map[string]bool // app → apps whose rules name it
@@ -53,8 +53,19 @@ type bond struct {
 // meanwhile. The next pass goes on.
 const firstLooks = 100
 
-// Plan plans on the fold as of now.
-func (l *Live) Plan(v *projections.Cluster, loads map[string]api.Sight, now time.Time) Plan {
+// Hear takes over what a node says of itself.
+func (l *Live) Hear(node string, s api.Sight) {
+	if l.sights == nil {
+		l.sights = map[string]api.Sight{}
+	}
+	l.sights[node] = s
+	if l.index != nil {
+		l.index.hear(node, s)
+	}
+}
+
+// Plan plans on the fold as of now, and on what was heard of nodes.
+func (l *Live) Plan(v *projections.Cluster, now time.Time) Plan {
 	look := l.follows(v)
 	if len(look)+len(l.restless)+len(l.busy)+len(l.placing.known)+len(l.moving.known) == 0 && !proposed(v) {
 		return Plan{} // nothing that could be otherwise than the last time, when there was nothing to say
@@ -74,8 +85,8 @@ func (l *Live) Plan(v *projections.Cluster, loads map[string]api.Sight, now time
 			open = append(open, a)
 		}
 	}
-	p := (&planner{v: v, u: l.u, nodes: l.nodes, wants: l.wants, follow: l.follow, index: l.index, rows: l.rows, tied: l.tied}).begin(loads, now, open)
-	l.index.pass++
+	p := (&planner{v: v, u: l.u, nodes: l.nodes, wants: l.wants, follow: l.follow, apps: l.apps, index: l.index, tied: l.tied}).begin(l.sights, now, open)
+	l.index.lent = 0
 	l.u.trail = &[]stride{}
 	more := l.missing(p, look)
 	more = l.forced(p, look) || more
@@ -216,10 +227,7 @@ func (l *Live) forced(p *planner, look set) (more bool) {
 	s := stage{turns: &l.moving, what: forMove, plan: p.forced,
 		full: func() bool { return p.g.movesFull(p.v.Policy) },
 		waits: func(a *projections.App) bool {
-			return l.mayWait(a) && slices.ContainsFunc(a.SortedInstances(), func(in *projections.Instance) bool {
-				n := p.v.Nodes[in.Node]
-				return n != nil && n.Status == projections.StatusReady && (len(orders(p.v, n)) > 0 || len(p.demands(a).rules(n)) > 0)
-			})
+			return l.mayWait(a) && p.mayNotStay(a)
 		}}
 	return s.run(p, look, l.sorted(look), func(*projections.App) bool { return false })
 }
@@ -233,11 +241,11 @@ func (l *Live) mayWait(a *projections.App) bool {
 func (l *Live) follows(v *projections.Cluster) set {
 	apps, nodes, anew := l.Ledger.follow(v)
 	if anew {
-		*l = Live{Ledger: l.Ledger, wants: map[string]demands{}, rows: map[string][]*projections.Instance{}, bonds: map[string]bond{}, follow: map[string][]string{}, tied: map[string]map[string]bool{},
+		*l = Live{Ledger: l.Ledger, sights: l.sights, wants: map[string]demands{}, bonds: map[string]bond{}, follow: map[string][]string{}, tied: map[string]map[string]bool{},
 			restless: set{}, nodeward: set{}, busy: set{}, placing: newTurns(), moving: newTurns()}
 	}
 	if anew || l.index.crumbled() {
-		l.index = newIndex(v, l.u, l.nodes)
+		l.index = newIndex(v, l.u, l.nodes, l.sights)
 	}
 	if len(apps)+len(nodes) == 0 {
 		return nil
@@ -249,7 +257,7 @@ func (l *Live) follows(v *projections.Cluster) set {
 	}
 	for _, id := range nodes {
 		l.index.changed(v.Nodes[id])
-		for name := range l.u.apps[id] {
+		for name := range l.u.at(id).apps {
 			look[name] = true
 		}
 	}
@@ -299,17 +307,4 @@ func (l *Live) app(a *projections.App) {
 		l.follow[name] = slices.Compact(slices.Sorted(slices.Values(append(l.follow[name], a.Name))))
 	}
 	l.bonds[a.Name] = b
-}
-
-// instances lists an app's instances in order. A plan that follows the log keeps the order, which few passes change.
-func (p *planner) instances(a *projections.App) []*projections.Instance {
-	if p.rows == nil {
-		return a.SortedInstances()
-	}
-	row := p.rows[a.Name]
-	if len(row) != len(a.Instances) || slices.ContainsFunc(row, func(in *projections.Instance) bool { return a.Instances[in.ID] != in }) {
-		row = a.SortedInstances()
-		p.rows[a.Name] = row
-	}
-	return row
 }

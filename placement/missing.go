@@ -2,6 +2,7 @@ package placement
 
 import (
 	"fmt"
+	"strconv"
 
 	"github.com/go-cluster/go-cluster/events"
 	"github.com/go-cluster/go-cluster/projections"
@@ -43,7 +44,7 @@ func (p *planner) missing(a *projections.App) {
 		}
 		m.To, m.ToInc = best.node.ID, best.node.Inc
 		p.whyNow(a, best.node, &m)
-		if !p.decide(a, m, best.score, field.refusals()) {
+		if !p.decide(a, m, best.score, field) {
 			return
 		}
 		field.taken(best.node.ID)
@@ -87,24 +88,29 @@ func missingSlots(a *projections.App) []string {
 	if a.Spec.Mode != spec.Spread && len(a.Instances) >= a.Desired() {
 		return nil
 	}
-	have := map[string]bool{}
-	for id := range a.Instances {
-		have[id] = true
-	}
 	if a.Spec.Mode == spec.Spread { // how many there should be follows from the nodes
-		if len(have)+len(a.Open) > 0 || a.Removed {
+		if len(a.Instances)+len(a.Open) > 0 || a.Removed {
 			return nil
 		}
 		return []string{a.Name}
 	}
-	for _, m := range a.Main() {
-		have[m.Instance] = true
+	var coming map[string]bool
+	for _, m := range a.Open {
+		if !m.Standby() && a.Instances[m.Instance] == nil {
+			if coming == nil {
+				coming = map[string]bool{}
+			}
+			coming[m.Instance] = true
+		}
 	}
-	want := a.Desired() - len(have)
+	want := a.Desired() - len(a.Instances) - len(coming)
 	var out []string
+	id := append([]byte(a.Name), '-')
+	name := len(id)
 	for slot := 0; want > 0; slot++ {
-		if id := spec.InstanceID(a.Name, slot); !have[id] {
-			out = append(out, id)
+		id = strconv.AppendInt(id[:name], int64(slot), 10)
+		if a.Instances[string(id)] == nil && !coming[string(id)] {
+			out = append(out, spec.InstanceID(a.Name, slot))
 			want--
 		}
 	}

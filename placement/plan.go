@@ -29,7 +29,7 @@ type Plan struct {
 type Decision struct {
 	events.Move
 	Score   int64         // of the target
-	Refused Refusals      // every failing rule of the nodes that were not eligible
+	Refused Refusals      // every failing rule of the nodes that were not eligible; of one that is held nobody asks for them
 	Queued  []events.Hold // of a move that somebody asks for: why it has to wait for its turn
 	Along   []Decision    // of a move that somebody asks for: what goes with it
 }
@@ -57,9 +57,11 @@ type planner struct {
 	cramped  map[string]bool     // apps that some node would take but for what else is there
 	watched  map[string]watch    // by app
 
-	index *index                             // of a plan that follows the log; nil: every app is judged by itself
-	tied  map[string]map[string]bool         // then: app → apps whose rules name it
-	rows  map[string][]*projections.Instance // then: app → its instances as they were last put in order
+	rows map[string]*row // by app
+
+	index *index                     // of a plan that follows the log; nil: every app is judged by itself
+	tied  map[string]map[string]bool // then: app → apps whose rules name it
+	apps  map[string]*counted        // then: where they count
 }
 
 // Make plans on the fold as of now, which is the cluster's time.
@@ -101,7 +103,7 @@ func newPlanner(v *projections.Cluster, loads map[string]api.Sight, now time.Tim
 			open = append(open, a)
 		}
 	}
-	p := &planner{v: v, u: newUsage(v, ""), nodes: v.SortedNodes(), wants: map[string]demands{}, follow: followers(v)}
+	p := &planner{v: v, u: newUsage(v, ""), nodes: v.SortedNodes(), wants: map[string]demands{}, follow: followers(v), rows: map[string]*row{}}
 	return p.begin(loads, now, open)
 }
 
@@ -152,9 +154,9 @@ func (p *planner) forced(a *projections.App) {
 	if a.Removed {
 		return
 	}
-	stays := p.stayers(a)
-	for _, in := range p.instances(a) {
-		if stays(in) {
+	row, stays := p.row(a), p.stayers(a)
+	for i, in := range row.in {
+		if stays(i) {
 			continue
 		}
 		n := p.v.Nodes[in.Node]
@@ -191,9 +193,9 @@ func (p *planner) forced(a *projections.App) {
 		case in.State == "failed":
 			m.Reason, m.Cause, m.Correlation, m.Class = events.ReasonInstanceFailed, in.Health.ID, in.Health.Correlation, events.ClassRecovery
 			m.Why = in.Detail
-		case len(neighbours(p.v, p.u, a, n)) > 0 && p.yields(a, n):
+		case len(neighbours(p.v, a, p.u.at(n.ID))) > 0 && p.yields(a, n):
 			m.Reason, m.Cause, m.Correlation = events.ReasonConstraintUpdate, a.Ruled.ID, a.Ruled.Correlation
-			beside = neighbours(p.v, p.u, a, n)
+			beside = neighbours(p.v, a, p.u.at(n.ID))
 			m.Why = details(beside)
 		case len(p.demands(a).alone(p.v, p.u, n)) > 0:
 			if p.awaits(a) {
@@ -206,7 +208,7 @@ func (p *planner) forced(a *projections.App) {
 		case p.crowded(a, n, &m):
 			if best, of := p.targetOf(a, in); best != nil && !p.vetoed(a, in.ID, m.Cause) && len(p.unit(a, n)) < 2 {
 				m.To, m.ToInc = best.node.ID, best.node.Inc
-				p.decide(a, m, best.score, of.refusals())
+				p.decide(a, m, best.score, of)
 			}
 			p.watch(a, forAnything)
 			continue // where there is no better place it serves on
@@ -243,7 +245,7 @@ func (p *planner) forced(a *projections.App) {
 				}
 			}
 			m.To, m.ToInc = best.node.ID, best.node.Inc
-			p.decide(a, m, best.score, of.refusals())
+			p.decide(a, m, best.score, of)
 			continue
 		} else {
 			refused, later = of.rejections(), of.later()
@@ -256,7 +258,7 @@ func (p *planner) forced(a *projections.App) {
 				stranded, refused = true, append(no, refused...)
 			} else if !rests {
 				m.To, m.ToInc = n.ID, n.Inc
-				p.decide(a, m, score(p.u, p.loads, a, n), refusalsOf(refused))
+				p.decide(a, m, score(p.u, p.loads, a, n), listed(refused))
 				continue
 			} else {
 				later = earliest(later, until)
@@ -269,7 +271,7 @@ func (p *planner) forced(a *projections.App) {
 		case roomMade:
 			if best, of := p.targetOf(a, in); best != nil {
 				m.To, m.ToInc = best.node.ID, best.node.Inc
-				p.decide(a, m, best.score, of.refusals())
+				p.decide(a, m, best.score, of)
 				continue
 			}
 		case roomComing: // it serves on until then
@@ -282,7 +284,7 @@ func (p *planner) forced(a *projections.App) {
 		if (invalid || stranded) && later.IsZero() && room == roomNone && !onlyBusy(refused) {
 			// Nowhere to go: it is stopped, gracefully, its data kept. What is stranded would only keep from others the place that it
 			// cannot use itself.
-			p.decide(a, m, 0, refusalsOf(refused))
+			p.decide(a, m, 0, listed(refused))
 		}
 	}
 }
@@ -322,9 +324,10 @@ func (p *planner) ordered(n *projections.Node, m *events.Move) bool {
 
 // yields decides which of two apps that keep away from each other leaves: the one whose rules changed last, then the greater name.
 func (p *planner) yields(a *projections.App, n *projections.Node) bool {
-	for _, r := range sortedKeys(p.u.apps[n.ID]) {
+	on := p.u.at(n.ID)
+	for _, r := range sortedKeys(on.apps) {
 		o := p.v.Apps[r]
-		if o == nil || p.u.serving(n.ID, r) == 0 || o == a || (!slices.Contains(a.Spec.AwayFromApp, r) && !slices.Contains(o.Spec.AwayFromApp, a.Name)) {
+		if o == nil || on.serving(r) == 0 || o == a || (!slices.Contains(a.Spec.AwayFromApp, r) && !slices.Contains(o.Spec.AwayFromApp, a.Name)) {
 			continue
 		}
 		if a.Ruled.Seq < o.Ruled.Seq || a.Ruled.Seq == o.Ruled.Seq && a.Name < o.Name {
@@ -389,71 +392,18 @@ func (p *planner) badness(a *projections.App, in *projections.Instance) int {
 	return 0
 }
 
-// proposals carries out what open rebalances ask for, where it still fits.
-func (p *planner) proposals() {
-	for _, order := range sortedKeys(p.v.Rebalances) {
-		r := p.v.Rebalances[order]
-		if r.Completed {
-			continue
-		}
-		for _, mv := range r.Moves {
-			a := p.v.Apps[mv.App]
-			if r.Admitted[mv.Instance] != "" || Stale(p.v, mv) || p.busy(a, mv.Instance) || p.vetoed(a, mv.Instance, r.Started.ID) {
-				continue
-			}
-			in, to := a.Instances[mv.Instance], p.v.Nodes[mv.To]
-			if len(p.demands(a).leaving(mv.From).reject(p.v, p.u, to)) > 0 {
-				continue // another move of the same plan has to end first
-			}
-			reason := events.ReasonRebalance
-			if r.Reason == events.ReasonNodeJoin {
-				reason = events.ReasonNodeJoin
-			}
-			p.decide(a, events.Move{App: a.Name, Instance: in.ID, SpecRev: a.SpecRev, From: in.Node, FromInc: in.Inc, To: to.ID, ToInc: to.Inc,
-				Reason: reason, Trigger: r.Trigger, Class: events.ClassBalance, Order: order, Cause: r.Started.ID, Correlation: r.Started.Correlation, Why: mv.Why},
-				score(p.u, p.loads, a, to), nil)
-		}
-	}
-}
-
-// Stale says whether a proposal can no longer be carried out: the instance is elsewhere, or its target would refuse it even when
-// nothing else were on the way.
-func Stale(v *projections.Cluster, mv events.Proposal) bool {
-	a := v.Apps[mv.App]
-	if a == nil || a.Removed || a.Instances[mv.Instance] == nil || a.Instances[mv.Instance].Node != mv.From {
-		return true
-	}
-	n := v.Nodes[mv.To]
-	if n == nil || n.Status != projections.StatusReady || n.Cordoned || len(orders(v, n)) > 0 || len(demandsOf(a).rules(n)) > 0 {
-		return true
-	}
-	for _, in := range a.Instances {
-		if in.Node == mv.To {
-			return true
-		}
-	}
-	return false
-}
-
-// Blocked says whether the target of a proposal refuses it as things stand: it waits for another move to make room.
-func Blocked(v *projections.Cluster, mv events.Proposal) bool {
-	a, n := v.Apps[mv.App], v.Nodes[mv.To]
-	return a == nil || n == nil || len(demandsOf(a).leaving(mv.From).reject(v, hostUsage(v, "", n), n)) > 0
-}
-
 // roll replaces instances of an older generation, at most max_parallel of the app at once. One that serves is touched only while
 // nothing of the new generation fails: a definition that does not run takes no more than those down.
 func (p *planner) roll(a *projections.App) {
-	if a.Removed {
+	if a.Removed || !p.row(a).older {
 		return
 	}
 	var old []*projections.Instance
-	for _, in := range a.Instances {
+	for _, in := range p.row(a).in {
 		if in.Generation != a.Generation {
 			old = append(old, in)
 		}
 	}
-	slices.SortFunc(old, func(x, y *projections.Instance) int { return projections.CompareInstances(x.ID, y.ID) })
 	slices.SortStableFunc(old, func(x, y *projections.Instance) int { // those that do not serve have nothing to lose
 		return cmp.Compare(bit(serves(x)), bit(serves(y)))
 	})
@@ -484,7 +434,7 @@ func (p *planner) roll(a *projections.App) {
 			best, of := p.target(a, in.Node)
 			if best != nil {
 				m.To, m.ToInc = best.node.ID, best.node.Inc
-				p.decide(a, m, best.score, of.refusals())
+				p.decide(a, m, best.score, of)
 				continue
 			}
 			refused = of.rejections()
@@ -499,7 +449,7 @@ func (p *planner) roll(a *projections.App) {
 			continue
 		}
 		m.To, m.ToInc = n.ID, n.Inc // nowhere else to go: stop and start where it is
-		p.decide(a, m, 0, refusalsOf(refused))
+		p.decide(a, m, 0, listed(refused))
 	}
 }
 
@@ -532,8 +482,9 @@ func (p *planner) newOnesFail(a *projections.App) bool {
 
 // rejectInPlace lists every rule by which an instance of the app that is on the node cannot be restarted there.
 func (p *planner) rejectInPlace(a *projections.App, n *projections.Node) []events.Rejection {
-	p.u.remove(a, n.ID)
-	defer p.u.add(a, n.ID)
+	on := p.u.at(n.ID)
+	p.u.remove(a, on)
+	defer p.u.add(a, on)
 	return p.demands(a).leaving(n.ID).rejectInPlace(p.v, p.u, n)
 }
 
@@ -563,14 +514,17 @@ func (p *planner) vetoed(a *projections.App, instance, cause string) bool {
 }
 
 // decide takes a move into the plan, or says that guardrails hold it.
-func (p *planner) decide(a *projections.App, m events.Move, points int64, refused Refusals) bool {
+func (p *planner) decide(a *projections.App, m events.Move, points int64, passed reasons) bool {
 	if pr := a.Proposals[m.Instance]; pr != nil && SameMove(pr.Move, m) {
 		m.Migration, m.Approved = pr.Migration, pr.Approval.ID
 	}
-	d := Decision{Move: m, Score: points, Refused: refused}
+	d := Decision{Move: m, Score: points}
 	if holds, turn := p.holds(a, m); len(holds) > 0 {
 		p.hold(a, d, holds, turn)
 		return false
+	}
+	if passed != nil {
+		d.Refused = passed.refusals()
 	}
 	p.take(a, d)
 	return true

@@ -12,6 +12,14 @@ type Refusal struct {
 	First []events.Rejection // of the first of them by id
 }
 
+// reasons says why nodes were passed over, where somebody asks.
+type reasons interface{ refusals() Refusals }
+
+// listed is rejections in the order of the nodes.
+type listed []events.Rejection
+
+func (l listed) refusals() Refusals { return refusalsOf(l) }
+
 // mostExamples is how many nodes a refusal names.
 const mostExamples = 20
 

@@ -90,9 +90,10 @@ func (p *planner) empties(d demands, n *projections.Node) bool {
 	if len(leaving) == 0 {
 		return false
 	}
+	on := p.u.at(n.ID)
 	for _, o := range leaving {
-		p.u.remove(o, n.ID)
-		defer p.u.add(o, n.ID)
+		p.u.remove(o, on)
+		defer p.u.add(o, on)
 	}
 	return len(d.reject(p.v, p.u, n)) == 0
 }
@@ -112,8 +113,8 @@ func (p *planner) divert(d demands, n *projections.Node) bool {
 		h := p.u.heading(o)
 		h[n.ID]--
 		h[to.node.ID]++
-		p.u.remove(o, n.ID)
-		p.u.add(o, to.node.ID)
+		p.u.remove(o, p.u.at(n.ID))
+		p.u.add(o, p.u.at(to.node.ID))
 		x.To, x.ToInc, x.Score = to.node.ID, to.node.Inc, to.score
 		p.placed[o.Name] = to.node.ID
 		return true
@@ -124,13 +125,14 @@ func (p *planner) divert(d demands, n *projections.Node) bool {
 // displaced returns where an instance of another app would go from a node, or was to go instead of there, if the node takes the
 // one in question without it.
 func (p *planner) displaced(d demands, n *projections.Node, o *projections.App, from string) *candidate {
-	p.u.remove(o, n.ID)
-	defer p.u.add(o, n.ID)
+	on := p.u.at(n.ID)
+	p.u.remove(o, on)
+	defer p.u.add(o, on)
 	if p.rooms++; p.rooms > mostRoomTries || len(d.reject(p.v, p.u, n)) > 0 {
 		return nil
 	}
-	p.u.add(d.app, n.ID)
-	defer p.u.remove(d.app, n.ID)
+	p.u.add(d.app, on)
+	defer p.u.remove(d.app, on)
 	return p.field(o, n.ID).best(func(c candidate) bool { return !c.hot && c.node.ID != from })
 }
 
@@ -178,7 +180,7 @@ func (p *planner) mayGiveWay(o *projections.App, in *projections.Instance, n *pr
 
 // standing lists the instances on a node, by id.
 func (p *planner) standing(n *projections.Node) (out []*projections.Instance) {
-	for _, name := range sortedKeys(p.u.apps[n.ID]) {
+	for _, name := range sortedKeys(p.u.at(n.ID).apps) {
 		for _, in := range p.v.Apps[name].SortedInstances() {
 			if in.Node == n.ID {
 				out = append(out, in)

@@ -133,7 +133,10 @@ func (s *scene) add(agg events.Aggregate, data any) {
 func (s *scene) compare() {
 	line := s.live.placing.known
 	waited := maps.Clone(line)
-	live, w := s.live.Plan(s.v, s.loads, s.now), *s.v
+	for node, sight := range s.loads {
+		s.live.Hear(node, sight)
+	}
+	live, w := s.live.Plan(s.v, s.now), *s.v
 	if reflect.ValueOf(line).Pointer() != reflect.ValueOf(s.live.placing.known).Pointer() {
 		waited = nil // it began anew, and looked at all
 	}

@@ -20,7 +20,7 @@ const (
 
 // score says how good a node is for the app among those that can take it; more is better.
 func score(u *usage, loads map[string]api.Sight, a *projections.App, n *projections.Node) int64 {
-	return int64(-scoreInstance*u.count[n.ID]) + preferred(a, n) - int64(scoreLoad*laden(loads[n.ID]))
+	return int64(-scoreInstance*u.at(n.ID).count) + preferred(a, n) - int64(scoreLoad*laden(loads[n.ID]))
 }
 
 // preferred is what an app's preferences say of a node.

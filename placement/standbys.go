@@ -56,7 +56,7 @@ func (p *planner) standbys(a *projections.App) {
 				m.Why += ", instead of " + l.standby.ID + " on " + l.standby.Node
 				break
 			}
-			p.decide(a, m, best.score, of.refusals())
+			p.decide(a, m, best.score, of)
 			return
 		} else if later := of.later(); !later.IsZero() {
 			p.plan.Wake = earliest(p.plan.Wake, later)
@@ -105,8 +105,8 @@ func (p *planner) standbysOf(a *projections.App) (st standing) {
 		case p.overfull(a, n) != "":
 			m.Reason, m.Why = events.ReasonRebalance, p.overfull(a, n)
 			p.gives(a, n.ID)
-		case len(neighbours(p.v, p.u, a, n)) > 0:
-			m.Why = details(neighbours(p.v, p.u, a, n))
+		case len(neighbours(p.v, a, p.u.at(n.ID))) > 0:
+			m.Why = details(neighbours(p.v, a, p.u.at(n.ID)))
 			m.Reason, m.Cause, m.Correlation = events.ReasonConstraintUpdate, a.Ruled.ID, a.Ruled.Correlation
 		case len(p.demands(a).alone(p.v, p.u, n)) > 0:
 			by := p.ledBy(a)
@@ -122,8 +122,8 @@ func (p *planner) standbysOf(a *projections.App) (st standing) {
 
 // overfull says what a node has too little of for all that is there, "" for nothing that a standby of the app could give back.
 func (p *planner) overfull(a *projections.App, n *projections.Node) string {
-	need, freed := a.Spec.Resources, p.freed[n.ID]
-	switch cpu, memory := p.u.cpu[n.ID]-freed.CPU, p.u.mem[n.ID]-freed.Memory; {
+	need, freed, on := a.Spec.Resources, p.freed[n.ID], p.u.at(n.ID)
+	switch cpu, memory := on.cpu-freed.CPU, on.mem-freed.Memory; {
 	case need.CPU > 0 && cpu > n.Facts.CPU:
 		return fmt.Sprintf("gives way: with it %s of %s cpu are taken on %s", cpu, n.Facts.CPU, n.ID)
 	case need.Memory > 0 && memory > n.Facts.Memory:
@@ -183,7 +183,7 @@ func (p *planner) apart(a *projections.App, n *projections.Node, but *projection
 	for _, s := range a.SortedStandbys() {
 		near(s)
 	}
-	return points - scoreInstance*int64(len(p.u.stand[n.ID]))
+	return points - scoreInstance*int64(len(p.u.at(n.ID).stand))
 }
 
 // worst returns the standby to do without: one on a node that takes nothing new, one whose copy is behind, the one that is placed worst.

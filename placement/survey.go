@@ -15,8 +15,8 @@ type field interface {
 	best(wanted func(candidate) bool) *candidate
 	// at judges one node; it is nil for one that is no target at all.
 	at(node string) *surveyed
-	// refusals is why nodes were passed over, rejections every rule of each of them.
-	refusals() Refusals
+	reasons
+	// rejections is every rule of each node that was passed over.
 	rejections() []events.Rejection
 	// later is the first time at which a node that only rests may be tried again; zero for none.
 	later() time.Time
@@ -41,7 +41,7 @@ type surveyed struct {
 // field is the field of an app, but for a node that is not to be its target.
 func (p *planner) field(a *projections.App, except string) field {
 	if k := p.kind(a); k != nil {
-		if g := p.glance(k, a, except); len(p.u.held) == 0 || g.best(nil) != nil {
+		if g := p.glance(k, a, except); p.u.holding == 0 || g.best(nil) != nil {
 			return g
 		}
 	}
@@ -55,7 +55,7 @@ func (p *planner) survey(a *projections.App, except string) *survey {
 			s.nodes = append(s.nodes, p.judge(s.demands, n))
 		}
 	}
-	if !s.demands.standby && len(p.u.held) > 0 && s.best(nil) == nil { // standbys give way to what has no other place
+	if !s.demands.standby && p.u.holding > 0 && s.best(nil) == nil { // standbys give way to what has no other place
 		s.demands = s.demands.pushing()
 		for i, x := range s.nodes {
 			s.nodes[i] = p.judge(s.demands, x.node)
@@ -105,7 +105,7 @@ func (s *survey) at(node string) *surveyed {
 
 // taken judges that node, and those of its host, and all where the app is to be spread over labels.
 func (s *survey) taken(node string) {
-	host := s.p.u.addr[node]
+	host := s.p.u.at(node).host
 	for i, x := range s.nodes {
 		if len(s.demands.app.Spec.SpreadOver) > 0 || x.node.ID == node || x.node.Facts.Address == host {
 			s.nodes[i] = s.p.judge(s.demands, x.node)

@@ -110,8 +110,9 @@ func (p *planner) company(a *projections.App, n *projections.Node) (count int64)
 
 // joins says whether the node takes an app with another that it goes with.
 func (p *planner) joins(f, a *projections.App, n *projections.Node) bool {
-	p.u.add(a, n.ID)
-	defer p.u.remove(a, n.ID)
+	on := p.u.at(n.ID)
+	p.u.add(a, on)
+	defer p.u.remove(a, on)
 	d := p.demands(f)
 	d.together = []string{a.Name}
 	return len(d.reject(p.v, p.u, n)) == 0
@@ -237,6 +238,7 @@ func (p *planner) together(unit []*projections.Instance, from *projections.Node,
 // takesAll judges a node for all of a unit at once.
 func (p *planner) takesAll(unit []*projections.Instance, apps []string, from, n *projections.Node) (c candidate, refused []events.Rejection, later time.Time) {
 	c = candidate{node: n}
+	on := p.u.at(n.ID)
 	for _, in := range unit {
 		a := p.v.Apps[in.App]
 		d := p.demands(a).leaving(from.ID)
@@ -251,8 +253,8 @@ func (p *planner) takesAll(unit []*projections.Instance, apps []string, from, n 
 		later = earliest(later, x.until)
 		c.score += x.score
 		c.hot = c.hot || x.hot
-		p.u.add(a, n.ID) // the next one finds it there
-		defer p.u.remove(a, n.ID)
+		p.u.add(a, on) // the next one finds it there
+		defer p.u.remove(a, on)
 	}
 	return c, refused, later
 }

@@ -13,20 +13,57 @@ import (
 // usage is what stands on the nodes, or is on its way to or from them: a move in flight counts at both ends, so that every
 // order in which moves end is possible.
 type usage struct {
-	apps  map[string]map[string]int     // node → app → instances
-	wary  map[string]map[string]int     // the same, of the apps alone that keep away from others
-	count map[string]int                // node → instances
-	cpu   map[string]spec.CPU           // node → taken
-	mem   map[string]spec.Bytes         // node → taken
-	ports map[string]map[string]holders // host address → port
-	addr  map[string]string             // node → host address
-	heads map[string]heading            // app → node → instances where all that is under way and decided takes them; see heading
-	sent  map[string][]events.Move      // app → moves that were decided and that heads, which nobody has asked for yet, is to have
-	stand map[string]map[string]int     // node → app → standbys
-	held  map[string]spec.Resources     // node → what standbys hold of what is taken
-	skip  string                        // migration that is not counted
-	trail *[]stride                     // where set, what add, remove, hold and release did
-	stirs func(node string)             // where set, told of each node of which something is counted otherwise
+	on      map[string]*spot              // by node
+	ports   map[string]map[string]holders // host address → port
+	heads   map[string]heading            // app → node → instances where all that is under way and decided takes them; see heading
+	sent    map[string][]events.Move      // app → moves that were decided and that heads, which nobody has asked for yet, is to have
+	holding int                           // nodes of which standbys hold something
+	skip    string                        // migration that is not counted
+	trail   *[]stride                     // where set, what add, remove, hold and release did
+	stirs   func(*spot)                   // where set, told of each node of which something is counted otherwise
+}
+
+// spot is what stands on one node. Of one that is only named somewhere nothing is counted.
+type spot struct {
+	node    string
+	host    string // its address
+	counted bool
+	count   int            // instances
+	apps    map[string]int // app → instances
+	wary    map[string]int // the same, of the apps alone that keep away from others
+	stand   map[string]int // app → standbys
+	cpu     spec.CPU       // taken
+	mem     spec.Bytes     // taken
+	held    spec.Resources // what standbys hold of what is taken
+	seat    int32          // its number in an index, or nowhere
+	due     [2]int32       // of Ledger.count, which leaves zeros
+}
+
+// bare is where nothing stands; it is not written to.
+var bare = &spot{seat: nowhere}
+
+// at returns what stands on a node.
+func (u *usage) at(node string) *spot {
+	if s := u.on[node]; s != nil {
+		return s
+	}
+	return bare
+}
+
+// named returns the spot of a node, be it counted or not.
+func (u *usage) named(node string) *spot {
+	s := u.on[node]
+	if s == nil {
+		s = &spot{node: node, seat: nowhere}
+		u.on[node] = s
+	}
+	return s
+}
+
+// counts has a node counted from now on.
+func (u *usage) counts(n *projections.Node) {
+	s := u.named(n.ID)
+	s.host, s.counted = n.Facts.Address, true
 }
 
 // holders is who has a fixed port of a host: app → instances. More than one app is a conflict that somebody else has to end.
@@ -43,19 +80,18 @@ func hostUsage(v *projections.Cluster, skip string, n *projections.Node) *usage 
 }
 
 func countUsage(v *projections.Cluster, skip string, counted func(*projections.Node) bool) *usage {
-	u := &usage{apps: map[string]map[string]int{}, wary: map[string]map[string]int{}, count: map[string]int{}, cpu: map[string]spec.CPU{}, mem: map[string]spec.Bytes{},
-		ports: map[string]map[string]holders{}, addr: map[string]string{}, heads: map[string]heading{}, sent: map[string][]events.Move{}, stand: map[string]map[string]int{}, held: map[string]spec.Resources{}, skip: skip}
-	for id, n := range v.Nodes {
+	u := &usage{on: make(map[string]*spot), ports: map[string]map[string]holders{}, heads: map[string]heading{}, sent: map[string][]events.Move{}, skip: skip}
+	for _, n := range v.Nodes {
 		if counted(n) {
-			u.addr[id] = n.Facts.Address
+			u.counts(n)
 		}
 	}
 	for _, a := range v.Apps {
 		eachPlace(a, skip, func(node string, standby bool) {
 			if standby {
-				u.hold(a, node)
+				u.hold(a, u.at(node))
 			} else {
-				u.add(a, node)
+				u.add(a, u.at(node))
 			}
 		})
 	}
@@ -75,6 +111,11 @@ func eachPlace(a *projections.App, skip string, f func(node string, standby bool
 			f(in.Node, false)
 		}
 	}
+	eachOtherPlace(a, skip, skipped, f)
+}
+
+// eachOtherPlace is eachPlace but for the instances.
+func eachOtherPlace(a *projections.App, skip, skipped string, f func(node string, standby bool)) {
 	for id, s := range a.Standbys {
 		if id != skipped && !placedAt(a, s.Node) && !movingAt(a, s.Node, skip) {
 			f(s.Node, true)
@@ -92,14 +133,14 @@ func eachPlace(a *projections.App, skip string, f func(node string, standby bool
 // stride is one change of what is counted.
 type stride struct {
 	app  *projections.App
-	node string
+	on   *spot
 	by   int  // instances
 	hold bool // what a standby holds of the node, rather than what it counts for
 }
 
 func (u *usage) goes(s stride) {
 	if u.stirs != nil {
-		u.stirs(s.node)
+		u.stirs(s.on)
 	}
 	if u.trail != nil {
 		*u.trail = append(*u.trail, s)
@@ -113,11 +154,11 @@ func (u *usage) back() {
 	for _, s := range slices.Backward(trail) {
 		switch {
 		case s.hold:
-			u.holds(s.app, s.node, -s.by)
+			u.holds(s.app, s.on, -s.by)
 		case s.by > 0:
-			u.remove(s.app, s.node)
+			u.remove(s.app, s.on)
 		default:
-			u.add(s.app, s.node)
+			u.add(s.app, s.on)
 		}
 	}
 }
@@ -169,11 +210,12 @@ func (u *usage) without(a *projections.App, m *projections.Migration, f func()) 
 			take = u.release
 		}
 		for _, node := range nodes {
-			take(a, node)
-			defer u.put(a, open.Move, node)
+			on := u.at(node)
+			take(a, on)
+			defer u.put(a, open.Move, on)
 			if !open.Standby() && a.StandbyAt(node) != nil && !placedAt(a, node) {
-				u.hold(a, node)
-				defer u.release(a, node)
+				u.hold(a, on)
+				defer u.release(a, on)
 			}
 		}
 	}
@@ -232,108 +274,102 @@ func (u *usage) heading(a *projections.App) heading {
 }
 
 // put counts what a move takes on a node.
-func (u *usage) put(a *projections.App, m events.Move, node string) {
+func (u *usage) put(a *projections.App, m events.Move, on *spot) {
 	if m.Standby() {
-		u.hold(a, node)
+		u.hold(a, on)
 	} else {
-		u.add(a, node)
+		u.add(a, on)
 	}
 }
 
 // hold counts a standby of the app on a node: it has its room there, gives way to what serves, and is none of the instances that are evened
 // out.
-func (u *usage) hold(a *projections.App, node string) {
-	if _, counted := u.addr[node]; !counted {
-		return
+func (u *usage) hold(a *projections.App, on *spot) {
+	if on.counted {
+		u.add(a, on)
+		u.holds(a, on, 1)
 	}
-	u.add(a, node)
-	u.holds(a, node, 1)
 }
 
 // holds counts what makes a standby of an instance, or takes that back.
-func (u *usage) holds(a *projections.App, node string, by int) {
-	u.goes(stride{a, node, by, true})
-	u.count[node] -= by
-	if u.stand[node] == nil {
-		u.stand[node] = map[string]int{}
+func (u *usage) holds(a *projections.App, on *spot, by int) {
+	u.goes(stride{a, on, by, true})
+	on.count -= by
+	if on.stand == nil {
+		on.stand = map[string]int{}
 	}
-	if u.stand[node][a.Name] += by; u.stand[node][a.Name] == 0 {
-		delete(u.stand[node], a.Name)
+	if on.stand[a.Name] += by; on.stand[a.Name] == 0 {
+		delete(on.stand, a.Name)
 	}
-	h, r := u.held[node], a.Spec.Resources
-	if h.CPU, h.Memory = h.CPU+spec.CPU(by)*r.CPU, h.Memory+spec.Bytes(by)*r.Memory; h == (spec.Resources{}) {
-		delete(u.held, node)
-	} else {
-		u.held[node] = h
-	}
+	h, r, none := &on.held, a.Spec.Resources, spec.Resources{}
+	u.holding -= bit(*h != none)
+	h.CPU, h.Memory = h.CPU+spec.CPU(by)*r.CPU, h.Memory+spec.Bytes(by)*r.Memory
+	u.holding += bit(*h != none)
 }
 
 // release takes back what hold counted.
-func (u *usage) release(a *projections.App, node string) {
-	if _, counted := u.addr[node]; !counted {
-		return
+func (u *usage) release(a *projections.App, on *spot) {
+	if on.counted {
+		u.remove(a, on)
+		u.holds(a, on, -1)
 	}
-	u.remove(a, node)
-	u.holds(a, node, -1)
 }
 
 // serving is how many instances of an app a node has that are no standbys.
-func (u *usage) serving(node, app string) int { return u.apps[node][app] - u.stand[node][app] }
+func (s *spot) serving(app string) int { return s.apps[app] - s.stand[app] }
 
 // add counts an instance of the app on a node, if that is one of those counted.
-func (u *usage) add(a *projections.App, node string) {
-	host, counted := u.addr[node]
-	if !counted {
+func (u *usage) add(a *projections.App, on *spot) {
+	if !on.counted {
 		return
 	}
-	u.goes(stride{a, node, 1, false})
-	if u.apps[node] == nil {
-		u.apps[node] = map[string]int{}
+	u.goes(stride{a, on, 1, false})
+	if on.apps == nil {
+		on.apps = map[string]int{}
 	}
-	u.apps[node][a.Name]++
+	on.apps[a.Name]++
 	if len(a.Spec.AwayFromApp) > 0 {
-		if u.wary[node] == nil {
-			u.wary[node] = map[string]int{}
+		if on.wary == nil {
+			on.wary = map[string]int{}
 		}
-		u.wary[node][a.Name]++
+		on.wary[a.Name]++
 	}
-	u.count[node]++
-	u.cpu[node] += a.Spec.Resources.CPU
-	u.mem[node] += a.Spec.Resources.Memory
+	on.count++
+	on.cpu += a.Spec.Resources.CPU
+	on.mem += a.Spec.Resources.Memory
 	for _, p := range a.Spec.Ports {
 		if p != 0 {
-			if u.ports[host] == nil {
-				u.ports[host] = map[string]holders{}
+			if u.ports[on.host] == nil {
+				u.ports[on.host] = map[string]holders{}
 			}
 			port := strconv.Itoa(p)
-			if u.ports[host][port] == nil {
-				u.ports[host][port] = holders{}
+			if u.ports[on.host][port] == nil {
+				u.ports[on.host][port] = holders{}
 			}
-			u.ports[host][port][a.Name]++
+			u.ports[on.host][port][a.Name]++
 		}
 	}
 }
 
 // remove takes back what add counted.
-func (u *usage) remove(a *projections.App, node string) {
-	host, counted := u.addr[node]
-	if !counted {
+func (u *usage) remove(a *projections.App, on *spot) {
+	if !on.counted {
 		return
 	}
-	u.goes(stride{a, node, -1, false})
-	if u.apps[node][a.Name]--; u.apps[node][a.Name] == 0 {
-		delete(u.apps[node], a.Name)
+	u.goes(stride{a, on, -1, false})
+	if on.apps[a.Name]--; on.apps[a.Name] == 0 {
+		delete(on.apps, a.Name)
 	}
-	if w := u.wary[node]; w[a.Name] == 1 {
+	if w := on.wary; w[a.Name] == 1 {
 		delete(w, a.Name)
 	} else if w[a.Name] > 1 {
 		w[a.Name]--
 	}
-	u.count[node]--
-	u.cpu[node] -= a.Spec.Resources.CPU
-	u.mem[node] -= a.Spec.Resources.Memory
+	on.count--
+	on.cpu -= a.Spec.Resources.CPU
+	on.mem -= a.Spec.Resources.Memory
 	for _, p := range a.Spec.Ports {
-		if by := u.ports[host][strconv.Itoa(p)]; p != 0 && by != nil {
+		if by := u.ports[on.host][strconv.Itoa(p)]; p != 0 && by != nil {
 			if by[a.Name]--; by[a.Name] == 0 {
 				delete(by, a.Name)
 			}
@@ -341,12 +377,12 @@ func (u *usage) remove(a *projections.App, node string) {
 	}
 }
 
-// taken returns the first of some ports that is held on the node's host, and the first app that holds it, or "".
-func (u *usage) taken(ports []string, node string) (port, by string) {
+// taken returns the first of some ports that is held on a host, and the first app that holds it, or "".
+func (u *usage) taken(ports []string, host string) (port, by string) {
 	if len(ports) == 0 {
 		return "", ""
 	}
-	held := u.ports[u.addr[node]]
+	held := u.ports[host]
 	for _, p := range ports {
 		if len(held[p]) > 0 {
 			return p, sortedKeys(held[p])[0]
@@ -357,10 +393,9 @@ func (u *usage) taken(ports []string, node string) (port, by string) {
 
 // admit counts a decided move, so that the next decision sees it.
 func (u *usage) admit(a *projections.App, m events.Move) {
+	to := u.at(m.To)
 	if m.Standby() {
-		if m.To != "" {
-			u.hold(a, m.To)
-		}
+		u.hold(a, to)
 		return
 	}
 	if m.To != m.From {
@@ -369,11 +404,9 @@ func (u *usage) admit(a *projections.App, m events.Move) {
 		} else {
 			u.sent[a.Name] = append(u.sent[a.Name], m)
 		}
-		if m.To != "" {
-			if u.stand[m.To][a.Name] > 0 { // one room for both
-				u.release(a, m.To)
-			}
-			u.add(a, m.To)
+		if to.stand[a.Name] > 0 { // one room for both
+			u.release(a, to)
 		}
+		u.add(a, to)
 	}
 }

@@ -148,7 +148,7 @@ func (w *whyNot) relax() []events.Relaxation {
 
 // score is how good a node is for the app, and what of; where an instance of it is already, that does not count against itself.
 func (w *whyNot) score(n *projections.Node) api.NodeScore {
-	s := api.NodeScore{Node: n.ID, Instances: w.p.u.count[n.ID]}
+	s := api.NodeScore{Node: n.ID, Instances: w.p.u.at(n.ID).count}
 	for _, in := range w.a.Instances {
 		if in.Node == n.ID {
 			s.Instances--

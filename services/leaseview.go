@@ -1,6 +1,7 @@
 package services
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -23,6 +24,7 @@ type LeaseView struct {
 	leases  map[string]SeenLease
 	clock   transport.Clock
 	changed chan struct{}
+	readers []*SightReader
 }
 
 func newLeaseView(boot func() time.Duration) *LeaseView {
@@ -40,6 +42,9 @@ func (v *LeaseView) observe(u transport.LeaseUpdate) {
 		return // delivered again after a lost subscription: when it was first seen stays
 	}
 	v.leases[u.Node] = SeenLease{LeaseRecord: u.Record, FirstSeen: v.boot()}
+	for _, r := range v.readers {
+		r.unread[u.Node] = struct{}{}
+	}
 	close(v.changed)
 	v.changed = make(chan struct{})
 }
@@ -93,18 +98,59 @@ func (v *LeaseView) Sights() map[string]api.Sight {
 	defer v.mu.Unlock()
 	out := make(map[string]api.Sight, len(v.leases))
 	for k, l := range v.leases {
-		s := api.Sight{Load: l.Lease.Load}
-		for _, in := range l.Lease.Instances {
-			if in.Data != nil {
-				if s.Data == nil {
-					s.Data = map[string]api.DataHealth{}
-				}
-				s.Data[in.App] = *in.Data
-			}
-		}
-		out[k] = s
+		out[k] = l.sight()
 	}
 	return out
+}
+
+// sight is what a node says with its lease that a plan goes by.
+func (l *SeenLease) sight() api.Sight {
+	s := api.Sight{Load: l.Lease.Load}
+	for _, in := range l.Lease.Instances {
+		if in.Data != nil {
+			if s.Data == nil {
+				s.Data = map[string]api.DataHealth{}
+			}
+			s.Data[in.App] = *in.Data
+		}
+	}
+	return s
+}
+
+// SightReader is told each time what is new of what nodes say, until it is closed.
+type SightReader struct {
+	view   *LeaseView
+	unread map[string]struct{} // nodes; the view's
+}
+
+// ReadSights returns a reader to which everything is new.
+func (v *LeaseView) ReadSights() *SightReader {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	r := &SightReader{view: v, unread: make(map[string]struct{}, len(v.leases))}
+	for node := range v.leases {
+		r.unread[node] = struct{}{}
+	}
+	v.readers = append(v.readers, r)
+	return r
+}
+
+// Each calls f with each node that has said something since the last time. f may not ask the view.
+func (r *SightReader) Each(f func(node string, s api.Sight)) {
+	r.view.mu.Lock()
+	defer r.view.mu.Unlock()
+	for node := range r.unread {
+		l := r.view.leases[node]
+		f(node, l.sight())
+	}
+	clear(r.unread)
+}
+
+// Close has nothing kept for the reader any more.
+func (r *SightReader) Close() {
+	r.view.mu.Lock()
+	defer r.view.mu.Unlock()
+	r.view.readers = slices.DeleteFunc(r.view.readers, func(o *SightReader) bool { return o == r })
 }
 
 // Changed returns a channel that is closed at the next new lease.

@@ -37,6 +37,8 @@ func (s *Service) plan(ctx context.Context) error {
 	var done uint64 // the fold that was planned to the end
 	var wake time.Time
 	var live placement.Live
+	sights := s.Seen.ReadSights()
+	defer sights.Close()
 	var declared declarations
 	return s.Loop(ctx, false, func(ctx context.Context) (time.Time, error) {
 		now, sure := s.Seen.Now()
@@ -53,7 +55,8 @@ func (s *Service) plan(ctx context.Context) error {
 				if !sure {
 					now = v.Time
 				}
-				plan := live.Plan(v, s.Seen.Sights(), now)
+				sights.Each(live.Hear)
+				plan := live.Plan(v, now)
 				todo, wake = decide(v, plan, live.Busy(), &declared, now, sure)
 			})
 			if len(todo) == 0 {
