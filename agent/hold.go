@@ -14,8 +14,8 @@ import (
 // Acknowledger is a driver whose actives can be kept from acknowledging what they have committed.
 type Acknowledger interface {
 	// AcknowledgeAfter has each commit under the epoch that is made after its return be acknowledged only once stored has returned nil, which is
-	// called after the commit; nil has them acknowledged at once again. It returns false, and does nothing, where the instance is not active under that
-	// epoch. It does not block.
+	// called after the commit; nil has them acknowledged at once again. The epoch may still have to begin. It returns false, and does nothing, for an
+	// instance that is not known. It does not block.
 	AcknowledgeAfter(id string, epoch uint64, stored func(context.Context) error) bool
 }
 

@@ -27,7 +27,7 @@ type DataKeeper interface {
 }
 
 // replicas is a driver whose actives have their data shipped while they are active, where their spec wants that, and which keeps
-// copies for instances that are about to come here. Shipping begins once the program has been started, since the files are its own,
+// copies for instances that are about to come here. Shipping begins once the program has been started, since the files are its own, or where its commits wait for it before,
 // and ends after the program: an instance that is stopped leaves everything it wrote shipped, one that is killed does not. It is safe
 // for concurrent use.
 type replicas struct {
@@ -220,8 +220,14 @@ func (r *replicas) Start(ctx context.Context, in Instance) (Status, error) {
 	if err != nil {
 		return Status{}, err
 	}
+	first := r.holding(in.ID, in.Epoch) // what is committed from its first moment on waits for being shipped
+	if first {
+		if err := r.lead(kind, data, in.Epoch); err != nil {
+			return Status{}, err
+		}
+	}
 	st, err := r.Driver.Start(ctx, in)
-	if err != nil {
+	if err != nil || first {
 		return st, err
 	}
 	if err := r.lead(kind, data, in.Epoch); err != nil {

@@ -91,9 +91,16 @@ type instance struct {
 	die    context.CancelCauseFunc
 	term   context.Context // of its role; nil before the first
 	retire context.CancelCauseFunc
+	stored after         // what the commits of an epoch, begun or not, wait for
 	gate   *gate         // of the active, until its step-down has ended
 	last   *gate         // the one before: writes may still be under way in it
 	ended  chan struct{} // closed when the functions of an instance that was killed have returned
+}
+
+// after is what the commits of an epoch have to wait for; the zero after is nothing.
+type after struct {
+	epoch uint64
+	wait  func(context.Context) error
 }
 
 func (d *Driver) lives(x *instance) bool {

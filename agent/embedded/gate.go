@@ -22,6 +22,7 @@ type gate struct {
 	closed  error // why; nil while open
 	writing int
 	stored  func(context.Context) error // to be waited for before a commit is acknowledged; nil for nothing
+	begun   bool                        // OnActive has returned
 	held    []func()                    // to be called when it is shut
 	idle    chan struct{}               // closed when the last write under way has ended; nil while nobody waits
 }
@@ -91,9 +92,20 @@ func (g *gate) acknowledge(stored func(context.Context) error) {
 	g.stored = stored
 }
 
-func (g *gate) awaits() func(context.Context) error {
+// begins notes that OnActive has returned.
+func (g *gate) begins() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	g.begun = true
+}
+
+// awaits returns what a commit waits for; own says that it is made with the context of OnActive, which cannot wait for what comes after it.
+func (g *gate) awaits(own bool) func(context.Context) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if own && !g.begun {
+		return nil
+	}
 	return g.stored
 }
 

@@ -80,6 +80,7 @@ func (d *Driver) Start(ctx context.Context, in agent.Instance) (agent.Status, er
 		if err := d.call(ctx, term, "OnActive", x.code.OnActive); err != nil {
 			return d.fall(x, err), err
 		}
+		g.begins()
 	}
 	st, err = d.become(x, term, func(st *agent.Status) { st.State, st.Healthy, st.Detail = agent.StateRunning, true, "" })
 	if err == nil {
@@ -150,6 +151,9 @@ func (d *Driver) turn(x *instance, role string, epoch uint64, g *gate) (context.
 	}
 	if x.retire != nil {
 		x.retire(errOtherRole)
+	}
+	if g != nil && g != x.gate && x.stored.epoch == g.epoch {
+		g.acknowledge(x.stored.wait)
 	}
 	ctx, retire := context.WithCancelCause(x.life)
 	x.term, x.retire, x.gate = carry(ctx, d.place(x, role, epoch), g), retire, g
@@ -277,11 +281,16 @@ func (d *Driver) active(id string) (*instance, *gate) {
 
 // AcknowledgeAfter implements agent.Acknowledger.
 func (d *Driver) AcknowledgeAfter(id string, epoch uint64, stored func(context.Context) error) bool {
-	x, g := d.active(id)
-	if x == nil || g.epoch != epoch {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	x := d.instances[id]
+	if x == nil {
 		return false
 	}
-	g.acknowledge(stored)
+	x.stored = after{epoch, stored}
+	if x.gate != nil && x.gate.epoch == epoch {
+		x.gate.acknowledge(stored)
+	}
 	return true
 }
 

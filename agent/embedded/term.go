@@ -75,13 +75,16 @@ func Check(ctx context.Context) error {
 	return g.check()
 }
 
-// Awaits returns what has to return nil before a commit that was made before the call is acknowledged, nil for nothing, with the context of an
-// OnActive or one made of it. It may take as long as its own context: whoever calls it ends that with the time of being active.
-func Awaits(ctx context.Context) func(context.Context) error {
-	if g, err := gateOf(ctx); err == nil {
-		return g.awaits()
+// Awaits returns what has to return nil before a commit that was made before the call is acknowledged, nil for nothing; active is the context of
+// the OnActive that it is made under, and ctx its own. It may take as long as its own context: whoever calls it ends that with the time of being
+// active. What OnActive commits with its context, or one made of it, waits for nothing before it has returned: others are waited for then, and it is what they wait for.
+func Awaits(active, ctx context.Context) func(context.Context) error {
+	g, err := gateOf(active)
+	if err != nil {
+		return nil
 	}
-	return nil
+	c, _ := ctx.Value(placeKey{}).(carried)
+	return g.awaits(c.gate == g)
 }
 
 func gateOf(ctx context.Context) (*gate, error) {

@@ -79,12 +79,11 @@ func TestWhatIsHeldBack(t *testing.T) {
 			p.leads(1)
 			p.exec("CREATE TABLE e (v INTEGER)")
 			asked := 0
-			if p.driver.AcknowledgeAfter("ledger-0", 2, func(context.Context) error { return nil }) {
-				t.Error("commits of an epoch that is not there are held back")
+			p.driver.AcknowledgeAfter("ledger-0", 2, func(context.Context) error { return errors.New("of another epoch") })
+			if err := c.do(t.Context(), p.db); err != nil {
+				t.Errorf("nothing holds it back: %v", err)
 			}
-			if !p.driver.AcknowledgeAfter("ledger-0", 1, func(context.Context) error { asked++; return nil }) {
-				t.Fatal("commits are not held back")
-			}
+			p.driver.AcknowledgeAfter("ledger-0", 1, func(context.Context) error { asked++; return nil })
 			if err := c.do(t.Context(), p.db); err != nil || asked > 0 != c.commits || asked > 1 {
 				t.Errorf("%v, asked %d times", err, asked)
 			}
@@ -99,6 +98,44 @@ func TestWhatIsHeldBack(t *testing.T) {
 				t.Errorf("at once again: %v", err)
 			}
 		})
+	}
+}
+
+// What is to be waited for before the epoch has begun is waited for from its first moment on; OnActive itself does not wait with its own context.
+func TestHeldBackFromTheFirstMoment(t *testing.T) {
+	var p *place
+	asked := 0
+	own, other := errors.New("not called"), errors.New("not called")
+	p = at(t, t.TempDir(), embedded.App{OnActive: func(ctx context.Context) error {
+		_, own = p.db.ExecContext(ctx, "CREATE TABLE IF NOT EXISTS e (v INTEGER)")
+		inner, cancel := context.WithCancel(ctx)
+		defer cancel()
+		own = errors.Join(own, func() error { _, err := p.db.ExecContext(inner, "INSERT INTO e VALUES (1)"); return err }())
+		if asked > 0 {
+			own = errors.Join(own, errors.New("it waited"))
+		}
+		_, other = p.db.ExecContext(context.WithoutCancel(t.Context()), "INSERT INTO e VALUES (2)")
+		return nil
+	}})
+	if _, err := p.driver.Prepare(t.Context(), p.in); err != nil {
+		t.Fatal(err)
+	}
+	if !p.driver.AcknowledgeAfter("ledger-0", 3, func(context.Context) error { asked++; return nil }) {
+		t.Fatal("it is prepared, and not known")
+	}
+	p.leads(3)
+	if own != nil || other != nil || asked != 1 {
+		t.Errorf("its own: %v, another's: %v, asked %d times", own, other, asked)
+	}
+	p.exec("INSERT INTO e VALUES (3)")
+	if asked != 2 {
+		t.Errorf("after it has begun: asked %d times", asked)
+	}
+	p.driver.AcknowledgeAfter("ledger-0", 3, nil)
+	p.stepsDown()
+	p.leads(4)
+	if asked != 2 {
+		t.Errorf("under the next epoch: asked %d times", asked)
 	}
 }
 

@@ -19,7 +19,6 @@ import (
 
 	"github.com/go-cluster/go-cluster/agent"
 	"github.com/go-cluster/go-cluster/agent/litestream"
-	"github.com/go-cluster/go-cluster/agent/replicationtest"
 	"github.com/go-cluster/go-cluster/cluster"
 	"github.com/go-cluster/go-cluster/cluster/sqlite"
 	"github.com/go-cluster/go-cluster/events"
@@ -177,9 +176,15 @@ func TestTargetStoresFirst(t *testing.T) {
 		t.Fatal(err)
 	}
 	platform, to := program("node-2", p.URL, dir)
-	to.app.OnActive(func(ctx context.Context) error { // before anything is shipped from here
-		_, err := to.db.ExecContext(ctx, "INSERT INTO entries (entry) VALUES ('begun')") // which waits for nothing
-		return errors.Join(err, v.takes(false))
+	begun := make(chan error, 1)
+	to.app.OnActive(func(ctx context.Context) error {
+		err := v.takes(false) // before anything is shipped from here
+		_, own := to.db.ExecContext(ctx, "INSERT INTO entries (entry) VALUES ('begun')")
+		if early := to.put(t, 100*time.Millisecond, "early"); !errors.Is(early, sqlite.ErrNotStored) {
+			t.Errorf("a client, while OnActive runs: %v", early)
+		}
+		begun <- errors.Join(err, own)
+		return nil
 	})
 	to.run(t, platform)
 	until(t, "node-2 is a node", func() bool { return ready(p, "node-2") })
@@ -187,10 +192,10 @@ func TestTargetStoresFirst(t *testing.T) {
 	go func() {
 		moved <- platform.MoveApp(t.Context(), cluster.MoveRequest{App: "ledger", FromNode: "node-1", ToNode: "node-2", Sync: true})
 	}()
-	until(t, "the target begins", func() bool { _, err := to.call(t.Context(), replicationtest.Use{}); return err == nil })
-	var err error
-	until(t, "it is active", func() bool { err = to.put(t, 300*time.Millisecond, "early"); return !errors.Is(err, cluster.ErrFenced) })
-	if !errors.Is(err, sqlite.ErrNotStored) {
+	if err := <-begun; err != nil {
+		t.Fatal(err)
+	}
+	if err := to.put(t, 300*time.Millisecond, "late"); !errors.Is(err, sqlite.ErrNotStored) {
 		t.Errorf("before the first copy is stored: %v", err)
 	}
 	select {
@@ -204,7 +209,7 @@ func TestTargetStoresFirst(t *testing.T) {
 	if err := <-moved; err != nil {
 		t.Fatal(err)
 	}
-	if have := v.has(2); !slices.Equal(have, []string{"before", "begun", "early"}) {
+	if have := v.has(2); !slices.Equal(have, []string{"before", "begun", "early", "late"}) {
 		t.Errorf("once the move has ended the store has %q", have)
 	}
 }

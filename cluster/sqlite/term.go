@@ -56,7 +56,7 @@ func (t *term) acknowledge(ctx context.Context) error {
 	if err := t.fenced(); err != nil {
 		return err
 	}
-	stored := embedded.Awaits(t.active)
+	stored := embedded.Awaits(t.active, ctx)
 	if stored == nil {
 		return nil
 	}
