@@ -270,6 +270,7 @@ type known struct {
 	ended    func(instance string, epoch uint64) bool
 	follows  func(instance string) uint64 // epoch whose data its copy follows, 0 for none
 	defers   func(instance string) bool   // it is not time yet to try again
+	remains  func(instance string) bool   // its data are here, whatever the driver knows of it
 }
 
 // next returns what to do next for the incarnation. Orders come first, oldest first; an order whose result was reported is the
@@ -288,6 +289,11 @@ func (a *assignment) next(inc string, k known) deed {
 		have[st.ID] = st
 		if !a.placed(app, inc, st.ID) && !a.moving(app, st.ID) && !k.defers(st.ID) {
 			return a.removal(app, st.ID)
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(a.drop)) { // a program that is started anew knows nothing of what it ran before
+		if _, known := have[id]; !known && !a.placed(app, inc, id) && !a.moving(app, id) && !k.defers(id) && k.remains(id) {
+			return a.removal(app, id)
 		}
 	}
 	if app == nil {

@@ -76,7 +76,8 @@ func settled(mode spec.Mode) *tape {
 
 func nothing() known {
 	return known{result: func(uint64) (api.StepReport, bool) { return api.StepReport{}, false }, told: func(uint64) bool { return false },
-		ended: func(string, uint64) bool { return false }, defers: func(string) bool { return false }, follows: func(string) uint64 { return 0 }}
+		ended: func(string, uint64) bool { return false }, defers: func(string) bool { return false }, follows: func(string) uint64 { return 0 },
+		remains: func(string) bool { return false }}
 }
 
 func with(st ...Status) known {
@@ -157,6 +158,11 @@ func TestNext(t *testing.T) {
 			h.event(&events.MigrationCompleted{Ref: ref("m2", "here", "there"), Step: events.StepActivate})
 			if d := h.next("i1", with(in(active, StateStopped))); d.kind != deedRemove || d.deleteData != deleteLocal {
 				t.Errorf("%+v", d)
+			}
+			k := nothing() // of a program that was started anew in between
+			k.remains = func(id string) bool { return id == "app-0" }
+			if d := h.next("i1", k); deleteLocal != (d.kind == deedRemove && d.deleteData && d.instance == "app-0") {
+				t.Errorf("with its data here, and nothing else: %+v", d)
 			}
 		})
 	}

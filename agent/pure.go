@@ -42,7 +42,7 @@ func Next(cluster, node, app string, read []events.Message, h Holdings) (d Deed,
 		return Deed{}, seen, false
 	}
 	n := a.next(h.Inc, known{
-		statuses: h.Statuses, ended: h.Ended, told: func(o uint64) bool { return h.Told[o] }, defers: func(string) bool { return false },
+		statuses: h.Statuses, ended: h.Ended, told: func(o uint64) bool { return h.Told[o] }, defers: func(string) bool { return false }, remains: func(string) bool { return false },
 		follows: func(id string) uint64 { return h.Follows[id] },
 		result:  func(o uint64) (api.StepReport, bool) { r, ok := h.Results[o]; return r, ok },
 	})

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -46,6 +47,7 @@ type worker struct {
 	target    uint64 // that end
 	told      map[uint64]bool
 	retries   map[string]retry // by instance
+	removed   map[string]bool  // instances that were removed by this agent: what of them is here stays
 	refreshed bool
 	occupied  bool          // the app had something here when that was last looked at
 	vacant    time.Duration // on CLOCK_BOOTTIME: since when it has nothing
@@ -63,7 +65,7 @@ type retry struct{ at, wait time.Duration }
 
 func newWorker(a *agent, app string) *worker {
 	return &worker{a: a, app: app, log: a.cfg.Log.With(zap.String("app", app)), signal: make(chan struct{}, 1),
-		view: newAssignment(a.cfg.Cluster, a.cfg.Node, app), told: map[uint64]bool{}, retries: map[string]retry{}}
+		view: newAssignment(a.cfg.Cluster, a.cfg.Node, app), told: map[uint64]bool{}, retries: map[string]retry{}, removed: map[string]bool{}}
 }
 
 // wakeUp has the worker look at an event that concerns this node.
@@ -191,7 +193,9 @@ func (w *worker) turn(ctx context.Context) (wait time.Duration, more bool) {
 	case deedReport:
 		err = w.report(ctx, m, d.order, d.report)
 	case deedRemove:
-		w.later(d.instance, w.remove(ctx, m, d))
+		err := w.remove(ctx, m, d)
+		w.removed[d.instance] = err == nil
+		w.later(d.instance, err)
 	case deedResume:
 		w.later(d.instance, w.resume(ctx, m, d))
 	case deedStand:
@@ -239,7 +243,18 @@ func (w *worker) decide(m mandate, s session) (deed, bool) {
 			r, tried := w.retries[id]
 			return tried && w.a.cfg.Clock.Boot() < r.at
 		},
+		remains: w.remains,
 	}), true
+}
+
+// remains says whether data of an instance are here that this agent has not removed.
+func (w *worker) remains(id string) bool {
+	keeper, can := able[DataKeeper](w.a.cfg.Driver)
+	if !can || w.removed[id] {
+		return false
+	}
+	_, err := os.Lstat(keeper.DataDir(id))
+	return err == nil
 }
 
 // remember writes down what must be known before the events have been read again. w.mu is held.

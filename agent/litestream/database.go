@@ -26,7 +26,7 @@ var (
 	errNotWAL    = errors.New("it is not in WAL mode: the app has to set PRAGMA journal_mode=WAL")
 )
 
-// headers keeps one descriptor of each database open, for the life of the process: see the package's comment.
+// headers keeps one descriptor of each database open for as long as anybody in this process may have it open: see the package's comment.
 type headers struct {
 	mu    sync.Mutex
 	files map[string]*os.File
@@ -55,6 +55,7 @@ func (h *headers) check(path string) error {
 		}
 	}
 	if f == nil {
+		h.sweep()
 		if f, err = os.OpenFile(path, os.O_RDONLY|unix.O_NOFOLLOW, 0); err != nil {
 			return err
 		}
@@ -68,6 +69,20 @@ func (h *headers) check(path string) error {
 		return fmt.Errorf("%s: %w", path, errNotWAL)
 	}
 	return nil
+}
+
+// sweep lets go of databases that were deleted: the disk has their room for as long as they are open, and no lock on them counts.
+func (h *headers) sweep() {
+	for path, f := range h.files {
+		st, err := f.Stat()
+		if err != nil {
+			continue
+		}
+		if sys, ok := st.Sys().(*syscall.Stat_t); ok && sys.Nlink == 0 {
+			_ = f.Close()
+			delete(h.files, path)
+		}
+	}
 }
 
 // close lets go of a database that nobody has open.

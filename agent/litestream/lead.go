@@ -555,5 +555,8 @@ func (l *leading) Close() error {
 	if err := l.release(at); err != nil && !errors.Is(err, context.Canceled) {
 		l.log.Debug("closed with data that are not shipped", zap.Error(err))
 	}
+	if l.d.App.Process != nil { // an app of this very process may have it open still
+		l.r.head.close(l.d.Path)
+	}
 	return nil
 }
