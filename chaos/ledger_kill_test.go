@@ -3,6 +3,7 @@
 package chaos
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"slices"
@@ -163,7 +164,8 @@ func (c *cluster) onMoment(at, app, to string, f func()) {
 				Seq   uint64 `json:"seq"`
 			}
 			b, err := os.ReadFile(copied)
-			if err == nil && json.Unmarshal(b, &has) == nil && end.Epoch > 0 && has.Epoch == end.Epoch && has.Seq == end.Seq {
+			lines := bytes.Split(bytes.TrimSpace(b), []byte{'\n'})
+			if err == nil && json.Unmarshal(lines[len(lines)-1], &has) == nil && end.Epoch > 0 && has.Epoch == end.Epoch && has.Seq == end.Seq {
 				f()
 				return
 			}

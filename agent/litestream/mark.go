@@ -1,8 +1,10 @@
 package litestream
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -34,7 +36,12 @@ func markPath(d agent.Data) string { return filepath.Join(d.Dir, "copy.json") }
 // metaPath is where Litestream keeps what it has not shipped yet.
 func metaPath(d agent.Data) string { return filepath.Join(d.Dir, "litestream") }
 
-func readMark(d agent.Data) (m mark, err error) {
+// markRoom is how long the file gets before it is replaced.
+const markRoom = 4 << 10
+
+// A mark is a line; the last one counts, so that to write one is to wait for the disk once. One that is not whole is of a writeMark that has not
+// returned.
+func readMark(d agent.Data) (mark, error) {
 	raw, err := os.ReadFile(markPath(d))
 	if errors.Is(err, fs.ErrNotExist) {
 		return mark{}, nil
@@ -42,23 +49,48 @@ func readMark(d agent.Data) (m mark, err error) {
 	if err != nil {
 		return mark{}, err
 	}
-	if err := json.Unmarshal(raw, &m); err != nil {
+	m, _, err := lastMark(raw)
+	if err != nil {
 		return mark{}, fmt.Errorf("%s: %w", markPath(d), err)
 	}
 	return m, nil
 }
 
-func writeMark(d agent.Data, m mark) (err error) {
-	raw, err := json.Marshal(m)
+// lastMark returns the last mark, and where it ends.
+func lastMark(raw []byte) (m mark, end int64, err error) {
+	err = errors.New("it has no mark")
+	for at := int64(0); ; {
+		line, rest, whole := bytes.Cut(raw, []byte{'\n'})
+		if !whole {
+			return m, end, err
+		}
+		at += int64(len(line)) + 1
+		var one mark
+		if bad := json.Unmarshal(line, &one); bad == nil {
+			m, end, err = one, at, nil
+		} else if end == 0 {
+			err = bad
+		}
+		raw = rest
+	}
+}
+
+// writeMark returns when the mark is on the disk.
+func writeMark(d agent.Data, m mark) error {
+	line, err := json.Marshal(m)
 	if err != nil {
 		return err
 	}
+	line = append(line, '\n')
 	path := markPath(d)
+	if done, err := appendMark(path, line); done || err != nil {
+		return err
+	}
 	f, err := os.OpenFile(path+".new", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
-	_, err = f.Write(append(raw, '\n'))
+	_, err = f.Write(line)
 	err = errors.Join(err, f.Sync(), f.Close())
 	if err != nil {
 		return err
@@ -67,6 +99,30 @@ func writeMark(d agent.Data, m mark) (err error) {
 		return err
 	}
 	return syncDir(filepath.Dir(path))
+}
+
+// appendMark writes a line behind the last one, unless there is none or no room.
+func appendMark(path string, line []byte) (done bool, err error) {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	raw, err := io.ReadAll(f)
+	if err != nil {
+		return false, err
+	}
+	_, end, bad := lastMark(raw)
+	if bad != nil || end+int64(len(line)) > markRoom {
+		return false, nil
+	}
+	if _, err := f.WriteAt(line, end); err != nil {
+		return false, err
+	}
+	return true, errors.Join(f.Truncate(end+int64(len(line))), f.Sync())
 }
 
 func syncDir(dir string) error {
