@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"io"
 
 	"github.com/go-cluster/go-cluster/agent"
 	"github.com/go-cluster/go-cluster/agent/wal"
@@ -54,4 +55,13 @@ func (p *Platform) replications(cfg *agent.Config) error {
 		}))
 	}
 	return nil
+}
+
+// closeAll closes those that have something to close, after everything that used them.
+func closeAll(replications []agent.Replication) {
+	for _, r := range replications {
+		if c, ok := r.(io.Closer); ok {
+			_ = c.Close()
+		}
+	}
 }

@@ -104,6 +104,7 @@ func (p *Platform) run(ctx context.Context) error {
 	if err := p.replications(&cfg); err != nil {
 		return err
 	}
+	defer closeAll(cfg.Replications)
 	err = agent.Run(ctx, cfg)
 	limit, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.limit)
 	defer cancel()

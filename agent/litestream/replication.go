@@ -25,7 +25,7 @@ const Kind = "sqlite"
 
 // Options are what a node chooses.
 type Options struct {
-	JS       jetstream.JetStream
+	JS       jetstream.JetStream // nil with Over
 	Subjects events.Subjects
 	// Interval is how often an active's writes are shipped; 0 is 100 ms. It bounds what a node takes with it that dies.
 	Interval time.Duration
@@ -47,6 +47,7 @@ const (
 // Replication implements agent.Replication for SQLite.
 type Replication struct {
 	o    Options
+	link *link
 	log  *zap.Logger
 	head *headers
 
@@ -69,20 +70,25 @@ func New(o Options) *Replication {
 	if o.Log == nil {
 		o.Log = zap.NewNop()
 	}
-	return &Replication{o: o, log: o.Log, head: &headers{files: map[string]*os.File{}}, spare: map[string]mark{}}
+	return &Replication{o: o, link: &link{js: o.JS}, log: o.Log, head: &headers{files: map[string]*os.File{}}, spare: map[string]mark{}}
 }
 
-// Over returns the replication of one node of a cluster over its connection.
-func Over(nc *nats.Conn, cluster string, log *zap.Logger) (*Replication, error) {
-	js, err := jetstream.New(nc)
-	if err != nil {
-		return nil, err
-	}
+// Over returns the replication of one node of a cluster over a connection of its own, which is made by dial once there are data to carry. Close it
+// after everything that leads or follows.
+func Over(dial func() (*nats.Conn, error), cluster string, log *zap.Logger) (*Replication, error) {
 	subjects, err := events.NewSubjects(cluster)
 	if err != nil {
 		return nil, err
 	}
-	return New(Options{JS: js, Subjects: subjects, Log: log}), nil
+	r := New(Options{Subjects: subjects, Log: log})
+	r.link.dial = dial
+	return r, nil
+}
+
+// Close closes the connection that Over has made.
+func (r *Replication) Close() error {
+	r.link.close()
+	return nil
 }
 
 // Kind implements agent.Replication.
@@ -93,7 +99,11 @@ func (r *Replication) history(ctx context.Context, epoch uint64) (history, error
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.incarnation == "" {
-		stream, err := r.o.JS.Stream(ctx, r.o.Subjects.EventsStream())
+		js, err := r.link.jetStream()
+		if err != nil {
+			return history{}, err
+		}
+		stream, err := js.Stream(ctx, r.o.Subjects.EventsStream())
 		if err != nil {
 			return history{}, fmt.Errorf("event log of cluster %s: %w", r.o.Subjects.Cluster(), err)
 		}
@@ -121,14 +131,18 @@ func (r *Replication) Check(ctx context.Context, d agent.Data) error {
 		}
 	}
 	bucket := Bucket(r.o.Subjects, d.App.Name)
-	stream, err := r.o.JS.Stream(ctx, "OBJ_"+bucket)
+	js, err := r.link.jetStream()
+	if err != nil {
+		return fmt.Errorf("object store %s cannot be reached: %w", bucket, err)
+	}
+	stream, err := js.Stream(ctx, "OBJ_"+bucket)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return nil // made when it is needed
 	}
 	if err != nil {
 		return fmt.Errorf("object store %s cannot be reached: %w", bucket, err)
 	}
-	if st := stream.CachedInfo(); st.Config.MaxBytes > 0 && st.State.Bytes+uint64(r.o.JS.Conn().MaxPayload()) > uint64(st.Config.MaxBytes) {
+	if st := stream.CachedInfo(); st.Config.MaxBytes > 0 && st.State.Bytes+uint64(js.Conn().MaxPayload()) > uint64(st.Config.MaxBytes) {
 		return fmt.Errorf("object store %s is full: it has %d of %d bytes", bucket, st.State.Bytes, st.Config.MaxBytes)
 	}
 	return nil

@@ -38,7 +38,11 @@ func Bucket(s events.Subjects, app string) string { return "GC_" + s.Cluster() +
 // openStore binds to the bucket of an app, which it makes where there is none.
 func (r *Replication) openStore(ctx context.Context, app string) (*store, error) {
 	bucket := Bucket(r.o.Subjects, app)
-	obs, err := r.o.JS.ObjectStore(ctx, bucket)
+	js, err := r.link.jetStream()
+	if err != nil {
+		return nil, fmt.Errorf("object store %s: %w", bucket, err)
+	}
+	obs, err := js.ObjectStore(ctx, bucket)
 	if errors.Is(err, jetstream.ErrBucketNotFound) {
 		if _, err := r.history(ctx, 0); err != nil { // which knows of the replicas
 			return nil, err
@@ -46,23 +50,23 @@ func (r *Replication) openStore(ctx context.Context, app string) (*store, error)
 		r.mu.Lock()
 		replicas := cmp.Or(r.o.Replicas, r.replicas)
 		r.mu.Unlock()
-		obs, err = r.o.JS.CreateObjectStore(ctx, jetstream.ObjectStoreConfig{
+		obs, err = js.CreateObjectStore(ctx, jetstream.ObjectStoreConfig{
 			Bucket: bucket, Description: "go-cluster data of " + app + ": what its databases wrote, by epoch",
 			Storage: jetstream.FileStorage, Replicas: replicas, MaxBytes: r.o.MaxBytes,
 		})
 		if errors.Is(err, jetstream.ErrBucketExists) { // another node was first
-			obs, err = r.o.JS.ObjectStore(ctx, bucket)
+			obs, err = js.ObjectStore(ctx, bucket)
 		}
 	}
 	if err != nil {
 		return nil, fmt.Errorf("object store %s: %w", bucket, err)
 	}
-	stream, err := r.o.JS.Stream(ctx, "OBJ_"+bucket)
+	stream, err := js.Stream(ctx, "OBJ_"+bucket)
 	if err != nil {
 		return nil, fmt.Errorf("object store %s: %w", bucket, err)
 	}
-	chunk := min(256<<10, max(1<<10, r.o.JS.Conn().MaxPayload()/2))
-	return &store{js: r.o.JS, obs: obs, stream: stream, bucket: bucket, chunk: uint32(chunk)}, nil
+	chunk := min(256<<10, max(1<<10, js.Conn().MaxPayload()/2))
+	return &store{js: js, obs: obs, stream: stream, bucket: bucket, chunk: uint32(chunk)}, nil
 }
 
 // history is one epoch in one life of the event log: a restored log counts the same epochs again.

@@ -32,7 +32,7 @@ func Open(app *cluster.Application, file string, pragmas ...string) *sql.DB {
 	d := &database{app: app.Name(), file: file, pragmas: pragmas}
 	app.Attach(attach.Data{What: "sqlite.Open", SQLite: "$GC_DATA_DIR/" + file, Around: d.around,
 		Replication: func(c agent.Config) (agent.Replication, error) {
-			return litestream.Over(c.NC, c.Cluster, c.Log)
+			return litestream.Over(c.Dial, c.Cluster, c.Log)
 		}})
 	return sql.OpenDB(d)
 }

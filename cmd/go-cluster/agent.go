@@ -141,10 +141,11 @@ func (cmd *agentCommand) Run(s *session) error {
 			return fail(exitUsage, "address of node %s: %w", cmd.Node, err).try("go-cluster agent --address HOST")
 		}
 	}
-	data, err := replications(at.nc, cluster, log)
+	data, done, err := replications(at.dial, cluster, log)
 	if err != nil {
 		return fmt.Errorf("node %s: %w", cmd.Node, err)
 	}
+	defer done()
 	err = agent.Run(s.ctx, agent.Config{
 		Cluster: cluster, Node: cmd.Node, Dir: dir, Labels: labels, Address: address, Facts: facts, Version: thisBuild().Version,
 		NATSURL: at.servers, TTL: cmd.LeaseTTL, NC: at.nc, Dial: at.dial, Driver: driver, Addresses: vip.Carrier{}, Replications: data, Metrics: metrics, Log: log, Load: new(machine.Load).Now,

@@ -71,8 +71,13 @@ func (n *devNodes) open(cfg *agent.Config, home *devHome, at *devLink, log *zap.
 	}
 	n.closers = append(n.closers, nc.Close)
 	cfg.NC = nc
-	cfg.Replications, err = replications(nc, cfg.Cluster, log.With(zap.String("node", cfg.Node)))
-	return err
+	data, done, err := replications(at.dial, cfg.Cluster, log.With(zap.String("node", cfg.Node)))
+	if err != nil {
+		return err
+	}
+	n.closers = append(n.closers, done)
+	cfg.Replications = data
+	return nil
 }
 
 // run runs the agents until ctx ends and all apps are stopped, or until one fails: that stops the others.

@@ -10,11 +10,11 @@ import (
 	"github.com/go-cluster/go-cluster/agent/litestream"
 )
 
-// replications are what carries the data of a node's apps.
-func replications(nc *nats.Conn, cluster string, log *zap.Logger) ([]agent.Replication, error) {
-	r, err := litestream.Over(nc, cluster, log)
+// replications are what carries the data of a node's apps, over connections that dial makes. Call done after the agent has ended.
+func replications(dial func() (*nats.Conn, error), cluster string, log *zap.Logger) (all []agent.Replication, done func(), err error) {
+	r, err := litestream.Over(dial, cluster, log)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return []agent.Replication{r}, nil
+	return []agent.Replication{r}, func() { _ = r.Close() }, nil
 }

@@ -11,7 +11,7 @@ import (
 type Data struct {
 	What   string // as the program calls it, for errors
 	SQLite string // of the app's spec
-	// Replication makes what carries data of this kind for the whole node.
+	// Replication makes what carries data of this kind for the whole node. If it is an io.Closer, it is closed after the node's agent has ended.
 	Replication func(agent.Config) (agent.Replication, error)
 	// Around puts the data around the functions of the app: they are open while these may use them.
 	Around func(embedded.App) embedded.App
