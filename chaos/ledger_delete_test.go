@@ -100,3 +100,40 @@ func TestMovedWithDeletedData(t *testing.T) {
 	w.more()
 	c.audits(app, false, w)
 }
+
+// The whole store is away when the data are to be deleted: they stay, and the node says why, until all that the new
+// active has is stored again.
+func TestMovedWithDeletedDataAndNoStore(t *testing.T) {
+	t.Parallel()
+	const app = "ledger"
+	c := start(t, ttl, "n1", "n2")
+	from := c.applyLedger(app)
+	to := other(from)
+	w := c.writer(app, "a")
+	w.more()
+	until(t, "something is shipped", limit, func() bool { return c.dataOn(app, from).Seq > 0 })
+	source := c.proc("agent-" + from)
+	c.onEvent("placement.leadership.activated", app, func() { _ = source.signal(syscall.SIGSTOP) })
+	c.must("app", "move", app, "--from", from, "--to", to, "--delete-local", "--detach")
+	until(t, "something of the new epoch is stored", limit, func() bool { _, stored := c.objects(app, 2); return len(stored) > 0 })
+	js, err := jetstream.New(c.nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := js.DeleteObjectStore(t.Context(), litestream.Bucket(c.subjects, app)); err != nil {
+		t.Fatal(err)
+	}
+	if err := source.signal(syscall.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the node says why the data are there", limit, func() bool {
+		left := ask[api.NodeDetail](c, "node", "show", from).Left
+		return len(left) == 1 && strings.Contains(left[0].Why, "are not deleted yet")
+	})
+	if _, err := os.Stat(c.database(app, from)); err != nil {
+		t.Errorf("what nobody can restore is deleted: %v", err)
+	}
+	w.more() // the app serves on
+	until(t, "what is stored anew is enough, and the data are deleted", limit, func() bool { _, err := os.Stat(c.database(app, from)); return err != nil })
+	c.audits(app, false, w)
+}
