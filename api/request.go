@@ -297,6 +297,15 @@ type OrderReply struct {
 	Migrations []MigrationView `json:"migrations"` // admitted for it so far
 	Left       []string        `json:"left"`       // instances still where they should not be
 	Stuck      []PendingView   `json:"stuck"`      // of those, the ones that have nowhere to go, with every rule
+	Stays      []StayView      `json:"stays,omitempty"`
+}
+
+// StayView is why an instance still is where an open order does not want it.
+type StayView struct {
+	ID   string `json:"id"`
+	App  string `json:"app"`
+	Node string `json:"node"`
+	Why  string `json:"why"` // one sentence
 }
 
 // EventListRequest reads the log from a sequence on. Wait makes it a long poll: the reply comes as soon as there is something,

@@ -162,11 +162,35 @@ func (w *watcher) remind() {
 		for _, p := range o.last.Stuck {
 			what = append(what, join(p.Instance+" has nowhere to go", p.Reason))
 		}
+		if len(o.last.Stays) > 0 {
+			what = stayLines(o.last.Stays)
+		}
 		if len(what) == 0 {
 			what = o.last.Left
 		}
-		w.notef("%s", styleOf(w.err).faint(fmt.Sprintf("%s %s goes on for %s: %s", o.kind, o.name, span(time.Since(w.started).Round(time.Second)), orNone(what))))
+		w.notef("%s", styleOf(w.err).faint(fmt.Sprintf("%s %s goes on for %s: %s", o.kind, o.name, span(time.Since(w.started).Round(time.Second)), o.few(what))))
 	}
+}
+
+// few writes what is awaited, of much the beginning.
+func (o *watched) few(what []string) string {
+	const most = 10
+	if len(what) < 2 {
+		return orNone(what)
+	}
+	lines := strings.Join(what[:min(len(what), most)], "\n  ")
+	if more := len(what) - most; more > 0 {
+		lines += fmt.Sprintf("\n  and %d more: %s", more, o.lookHint())
+	}
+	return "\n  " + lines
+}
+
+// stayLines says why each instance is where it is.
+func stayLines(stays []api.StayView) (lines []string) {
+	for _, st := range stays {
+		lines = append(lines, join(st.ID, readable(st.Why)))
+	}
+	return lines
 }
 
 // conclude prints how each order ended.

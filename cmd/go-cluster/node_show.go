@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"slices"
@@ -85,18 +86,36 @@ func (cmd *nodeShow) Run(s *session) error {
 	if err != nil {
 		return err
 	}
-	return s.print(n, func() { s.nodeDetail(n) })
+	return s.print(n, func() { s.nodeDetail(n, c.stays(n)) })
+}
+
+// stays asks for each order that empties a node why what it has is there still. That it cannot be asked costs the reasons only.
+func (c *client) stays(n api.NodeDetail) map[string][]api.StayView {
+	out := map[string][]api.StayView{}
+	for _, o := range n.Orders {
+		ctx, cancel := context.WithTimeout(c.ctx, logLimit)
+		rep, err := callCtx[api.OrderRequest, api.OrderReply](ctx, c, api.OrderStatus, api.OrderRequest{Meta: c.question(0), Order: o.Order})
+		cancel()
+		if err != nil {
+			continue
+		}
+		out[o.Order] = slices.DeleteFunc(rep.Stays, func(st api.StayView) bool { return st.Node != n.ID })
+	}
+	return out
 }
 
 func (c *client) node(id string) (api.NodeDetail, error) {
 	return call[api.NodeRequest, api.NodeDetail](c, api.NodeShow, api.NodeRequest{Meta: c.question(0), Node: id})
 }
 
-func (s *session) nodeDetail(n api.NodeDetail) {
+func (s *session) nodeDetail(n api.NodeDetail, stays map[string][]api.StayView) {
 	fmt.Fprintf(s.out, "%s  %s  %s  %s  %s  cpu %s of %s  memory %s of %s\n", s.style.bold(n.ID), s.state(n.Status), s.state(n.Scheduling), n.Address,
 		n.Version, percent(n.Load.CPU), n.Capacity.CPU, percent(n.Load.Memory), memory(n.Capacity.Memory))
 	for _, o := range n.Orders {
 		s.nodeOrder(n.ID, o)
+		for _, line := range stayLines(stays[o.Order]) {
+			fmt.Fprintf(s.out, "  %s\n", line)
+		}
 	}
 	fmt.Fprintln(s.out, "\nlabels:")
 	for _, k := range slices.Sorted(maps.Keys(n.Labels)) {

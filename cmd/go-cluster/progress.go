@@ -22,7 +22,8 @@ type watched struct {
 	name  string // node, selector or app that it is about
 	seq   uint64 // of the command's event
 	last  api.OrderReply
-	known bool // last has been asked for
+	known bool           // last has been asked for
+	stays []api.StayView // as it was said last, while the order was open
 }
 
 // seen is one migration as told so far.
@@ -113,7 +114,9 @@ var statusOf = map[string][]string{
 
 // status takes the state of one of the orders. What an event has already told is not told again.
 func (p *progress) status(w *watched, rep api.OrderReply) []change {
-	w.last, w.known = rep, true
+	if w.last, w.known = rep, true; len(rep.Stays) > 0 {
+		w.stays = rep.Stays
+	}
 	var out []change
 	for _, v := range rep.Migrations {
 		m := p.migration(v.ID)

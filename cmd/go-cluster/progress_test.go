@@ -1,6 +1,8 @@
 package main
 
 import (
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/go-cluster/go-cluster/api"
@@ -164,5 +166,34 @@ func TestEachChangeIsToldOnce(t *testing.T) {
 	}
 	if again := p.event(stored(t, "placement.migration.completed", `{"migration":"m2","instance":"web-0","from_node":"a","to_node":"c","duration_ms":410}`)); len(again) != 0 {
 		t.Errorf("told again by its event: %+v", again)
+	}
+}
+
+// What was left when the time was up is named with why it was there still, which is not known any more then.
+func TestTimeIsUpSaysWhy(t *testing.T) {
+	w := &watched{id: "d-1", kind: "drain", name: "a"}
+	p := newProgress(w)
+	open := drainReply(api.OrderOpen, []string{"web-0", "web-1"}, nil)
+	open.Stays = []api.StayView{{ID: "web-0", App: "web", Node: "a", Why: "its move a → b is next"},
+		{ID: "web-1", App: "web", Node: "a", Why: "it has nowhere to go: no eligible node"}}
+	p.status(w, open)
+	p.status(w, drainReply(api.OrderFailed, []string{"web-1"}, nil))
+	if got, want := w.verdict().line, "drain a: time is up after 0 moves; left where they are: web-1\n  web-1: it has nowhere to go: no eligible node"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+func TestFew(t *testing.T) {
+	w := &watched{kind: "drain", name: "a"}
+	for _, tc := range []struct {
+		what []string
+		want string
+	}{
+		{nil, "none"}, {[]string{"x"}, "x"}, {[]string{"x", "y"}, "\n  x\n  y"},
+		{slices.Repeat([]string{"x"}, 12), strings.Repeat("\n  x", 10) + "\n  and 2 more: go-cluster node show a"},
+	} {
+		if got := w.few(tc.what); got != tc.want {
+			t.Errorf("%d: %q, want %q", len(tc.what), got, tc.want)
+		}
 	}
 }

@@ -47,7 +47,7 @@ func (w *watched) verdict() verdict {
 		return verdict{exitFailedMoves, fmt.Sprintf("%s %s was cancelled after %s", w.kind, w.name, count(moved, "move")), warnTone}
 	case w.last.State == api.OrderFailed && w.hasTimeLimit():
 		return verdict{exitTimeUp, fmt.Sprintf("%s %s: time is up after %s; left where they are: %s", w.kind, w.name, count(moved, "move"),
-			orNone(w.last.Left)), badTone}
+			orNone(w.last.Left)) + w.whyLeft(), badTone}
 	case len(failed) == 1 && moved == 0 && vetoed(failed[0]):
 		return verdict{exitRefused, w.failure(moved, failed), badTone}
 	case len(failed) > 0:
@@ -56,6 +56,16 @@ func (w *watched) verdict() verdict {
 		return verdict{exitFailedMoves, fmt.Sprintf("%s %s failed", w.kind, w.name), badTone}
 	}
 	return verdict{exitDone, w.success(moved), goodTone}
+}
+
+// whyLeft says of each instance that was left where it was why it was there still.
+func (w *watched) whyLeft() (lines string) {
+	for _, st := range w.stays {
+		if slices.Contains(w.last.Left, st.ID) {
+			lines += "\n  " + join(st.ID, readable(st.Why))
+		}
+	}
+	return lines
 }
 
 // hasTimeLimit tells the orders that fail only because their time is up.

@@ -125,3 +125,15 @@ func TestTimesForPeople(t *testing.T) {
 		}
 	}
 }
+
+// Whoever looks at a node that is being emptied reads what keeps it from being empty.
+func TestNodeShowSaysWhatStays(t *testing.T) {
+	p := servePlane(t, "stays", answers{api.NodeShow: always[api.NodeRequest](api.NodeDetail{NodeView: api.NodeView{ID: "n1"},
+		Orders: []api.NodeOrder{{Order: "d-1", Kind: "drain", By: "cli:ana"}, {Order: "e-1", Kind: "evacuation", Selector: "zone=a", By: "cli:bo"}}})})
+	p.states["d-1"] = []api.OrderReply{{State: api.OrderOpen, Stays: []api.StayView{{ID: "db-0", App: "db", Node: "n1", Why: "its move n1 → n2 is held: frozen: change window"}}}}
+	p.states["e-1"] = []api.OrderReply{{State: api.OrderOpen, Stays: []api.StayView{{ID: "web-1", App: "web", Node: "n2", Why: "elsewhere"}}}}
+	o := p.cli("node", "show", "n1")
+	if !strings.Contains(o.out, "node drain n1 --cancel\n  db-0: its move n1 → n2 is held: frozen: change window\n") || strings.Contains(o.out, "web-1") {
+		t.Errorf("%+v", o)
+	}
+}

@@ -28,7 +28,7 @@ func drainEnds(v *projections.Cluster, there presence, n *projections.Node, now 
 	case d.Force: // what is left is stopped, and each end of a stop is an event
 		return nil, time.Time{}
 	}
-	return draft(&events.DrainFailed{Node: n.ID, Order: d.Order, Code: "timeout", Left: left}), time.Time{}
+	return draft(&events.DrainFailed{Node: n.ID, Order: d.Order, Code: "timeout", Left: idsOf(left)}), time.Time{}
 }
 
 // draining lists the nodes that are being drained, ordered by id.
@@ -73,23 +73,25 @@ func presenceOf(v *projections.Cluster) presence {
 }
 
 // leftOn lists the instances that still are on a node, and counts the open migrations that touch it.
-func (p presence) leftOn(n *projections.Node) (left []string, open int) {
-	for _, in := range p.at[n.ID].All() {
-		left = append(left, in.ID)
-	}
-	return left, p.ends[n.ID]
+func (p presence) leftOn(n *projections.Node) (left []*projections.Instance, open int) {
+	return p.at[n.ID].All(), p.ends[n.ID]
 }
 
 // leftBy lists the instances that an evacuation has still to move, and counts its open migrations.
-func (p presence) leftBy(v *projections.Cluster, ev *projections.Evacuation) (left []string, open int) {
+func (p presence) leftBy(v *projections.Cluster, ev *projections.Evacuation) (left []*projections.Instance, open int) {
 	for _, n := range v.SortedNodes() {
 		if n.Status != projections.StatusLeft && ev.Selector.Matches(n.Labels) {
-			for _, in := range p.at[n.ID].All() {
-				left = append(left, in.ID)
-			}
+			left = append(left, p.at[n.ID].All()...)
 		}
 	}
 	return left, p.orders[ev.Order]
+}
+
+func idsOf(ins []*projections.Instance) (ids []string) {
+	for _, in := range ins {
+		ids = append(ids, in.ID)
+	}
+	return ids
 }
 
 // overdue stops what a forced drain still has on its node at the timeout, but for what the plan can move. Nothing is stopped while
@@ -128,7 +130,7 @@ func evacuationEnds(v *projections.Cluster, there presence, now time.Time, sure 
 		timedOut := !ev.Deadline.IsZero() && sure && !now.Before(ev.Deadline)
 		if len(left) == 0 && open == 0 || timedOut {
 			return &events.Draft{Aggregate: events.Cluster(v.Name), Cause: ev.Started.ID, Correlation: ev.Started.Correlation, Data: &events.EvacuationCompleted{
-				Order: order, Moved: ev.Moved, TimedOut: timedOut && (len(left) > 0 || open > 0), Left: left}}, wake
+				Order: order, Moved: ev.Moved, TimedOut: timedOut && (len(left) > 0 || open > 0), Left: idsOf(left)}}, wake
 		}
 		if !ev.Deadline.IsZero() && (wake.IsZero() || ev.Deadline.Before(wake)) {
 			wake = ev.Deadline

@@ -189,7 +189,8 @@ func (s *Service) order(ctx context.Context, r *transport.Request) (any, error) 
 	var out api.OrderReply
 	return &out, s.Question(ctx, r, func(v *projections.Cluster) error {
 		out = api.OrderReply{Order: req.Order, Seq: v.Seq, Migrations: []api.MigrationView{}, Left: []string{}, Stuck: []api.PendingView{}}
-		if !describe(v, req.Order, &out) {
+		left, known := describe(v, req.Order, &out)
+		if !known {
 			return api.Refuse(api.CodeNotFound, "order %s: no such drain, evacuation, rebalance or migration", req.Order)
 		}
 		for _, m := range v.SortedMigrations() {
@@ -201,6 +202,7 @@ func (s *Service) order(ctx context.Context, r *transport.Request) (any, error) 
 			return nil
 		}
 		plan := placement.Make(v, s.Seen.Sights(), s.now(v))
+		out.Stays = stays(v, plan, left, s.now(v))
 		for _, id := range out.Left {
 			if p := stuck(v, plan, id); p != nil {
 				out.Stuck = append(out.Stuck, api.PendingView{App: p.App, Instance: id, Code: p.Code, Reason: p.Reason, Rejections: p.Refused,
@@ -227,28 +229,29 @@ func stuck(v *projections.Cluster, plan placement.Plan, instance string) *placem
 	return nil
 }
 
-func describe(v *projections.Cluster, order string, out *api.OrderReply) bool {
+// describe fills in what an order is, and returns what an open one has still to move.
+func describe(v *projections.Cluster, order string, out *api.OrderReply) (left []*projections.Instance, known bool) {
 	if d := v.Drains[order]; d != nil {
 		out.Kind, out.State = "drain", d.State
 		out.Left = append(out.Left, d.Left...)
 		if n := v.Nodes[d.Node]; d.State == api.OrderOpen && n != nil {
-			left, _ := presenceOf(v).leftOn(n)
-			out.Left = append(out.Left, left...)
+			left, _ = presenceOf(v).leftOn(n)
+			out.Left = append(out.Left, idsOf(left)...)
 		}
-		return true
+		return left, true
 	}
 	if ev := v.Evacuations[order]; ev != nil {
 		out.Kind, out.State = "evacuation", ev.State
 		out.Left = append(out.Left, ev.Left...)
 		if ev.State == api.OrderOpen {
-			left, _ := presenceOf(v).leftBy(v, ev)
-			out.Left = append(out.Left, left...)
+			left, _ = presenceOf(v).leftBy(v, ev)
+			out.Left = append(out.Left, idsOf(left)...)
 		}
-		return true
+		return left, true
 	}
 	if rb := v.Rebalances[order]; rb != nil {
 		out.Kind, out.State = "rebalance", rb.State()
-		return true
+		return nil, true
 	}
 	if m := v.Migrations[order]; m != nil {
 		out.Kind = "migration"
@@ -262,7 +265,7 @@ func describe(v *projections.Cluster, order string, out *api.OrderReply) bool {
 		default:
 			out.State = api.OrderFailed
 		}
-		return true
+		return nil, true
 	}
-	return false
+	return nil, false
 }
