@@ -259,53 +259,58 @@ func TestStartRefusals(t *testing.T) {
 	h.start(testInstance("bad-0", "wait")) // nothing of it sticks
 }
 
-// Nobody is left who knows what the app has started, also in a session of its own: it is killed all the same, and nothing else is.
+// Nobody is left who knows what the app has started, also in a session of its own and without an environment: it is killed all the same, and
+// nothing else is.
 func TestWatchdogKilledAppDies(t *testing.T) {
 	for name, agentToo := range map[string]bool{"watchdog": false, "watchdog and agent": true} {
-		t.Run(name, func(t *testing.T) {
-			dir := t.TempDir()
-			i := testInstance("web-0", "stubborn")
-			var h *harness
-			var cmd *exec.Cmd
-			if agentToo {
-				cmd = agentProcess(t, order{Dir: dir, Instances: []agent.Instance{i, testInstance("web-1", "wait")}})
-			} else {
-				h = open(t, dir)
-				h.start(i)
-				h.start(testInstance("web-1", "wait"))
-			}
-			var all []*watchdog.Handle
-			for _, pid := range linesOf(t, filepath.Join(dir, "instances", "web-0"), "pid ", 3) {
-				all = append(all, handle(t, pid))
-			}
-			state, err := watchdog.ReadState(filepath.Join(dir, "instances", "web-0"))
-			if err != nil {
-				t.Fatal(err)
-			}
-			if agentToo {
-				kill(t, cmd)
-			}
-			if err := syscall.Kill(state.Watchdog.PID, syscall.SIGKILL); err != nil {
-				t.Fatal(err)
-			}
-			if agentToo {
-				h = open(t, dir)
-			}
-			st := h.await("web-0", "its end", func(st agent.Status) bool { return st.State == agent.StateFailed || st.State == agent.StateStopped })
-			for _, p := range all {
-				if !ended(p) {
-					t.Error("a process of the app lives")
-				}
-			}
-			if !strings.Contains(st.Detail, "watchdog") {
-				t.Errorf("%+v", st)
-			}
-			if st, _ := h.Status("web-1"); st.State != agent.StateRunning {
-				t.Errorf("another instance: %+v", st)
-			}
-			h.start(testInstance("web-0", "wait"))
-		})
+		for _, kind := range []string{"stubborn", "scatter"} {
+			t.Run(name+" of "+kind, func(t *testing.T) { killedWatchdog(t, kind, agentToo) })
+		}
 	}
+}
+
+func killedWatchdog(t *testing.T, kind string, agentToo bool) {
+	dir := t.TempDir()
+	i := testInstance("web-0", kind)
+	var h *harness
+	var cmd *exec.Cmd
+	if agentToo {
+		cmd = agentProcess(t, order{Dir: dir, Instances: []agent.Instance{i, testInstance("web-1", "wait")}})
+	} else {
+		h = open(t, dir)
+		h.start(i)
+		h.start(testInstance("web-1", "wait"))
+	}
+	var all []*watchdog.Handle
+	for _, pid := range linesOf(t, filepath.Join(dir, "instances", "web-0"), "pid ", 3) {
+		all = append(all, handle(t, pid))
+	}
+	state, err := watchdog.ReadState(filepath.Join(dir, "instances", "web-0"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if agentToo {
+		kill(t, cmd)
+	}
+	if err := syscall.Kill(state.Watchdog.PID, syscall.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if agentToo {
+		h = open(t, dir)
+	}
+	st := h.await("web-0", "its end", func(st agent.Status) bool { return st.State == agent.StateFailed || st.State == agent.StateStopped })
+	for _, p := range all {
+		if !ended(p) {
+			t.Error("a process of the app lives")
+		}
+	}
+	if !strings.Contains(st.Detail, "watchdog") {
+		t.Errorf("%+v", st)
+	}
+	if st, _ := h.Status("web-1"); st.State != agent.StateRunning {
+		t.Errorf("another instance: %+v", st)
+	}
+	h.start(testInstance("web-0", "wait"))
 }
 
 func TestWatchdogIgnoresSignals(t *testing.T) {

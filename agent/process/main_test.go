@@ -60,6 +60,23 @@ func app(kind string, args []string) {
 			}
 		}
 		deaf(signals)
+	case "scatter": // with a child in a session of its own and one in a group of its own, neither of which has an environment
+		for _, attr := range []*syscall.SysProcAttr{{Setsid: true}, {Setpgid: true}} {
+			child := exec.Command(os.Args[0], "app", "mute")
+			child.SysProcAttr, child.Env = attr, []string{}
+			if attr.Setsid { // the other is where nothing but its session tells it
+				child.Stdout = os.Stdout
+			}
+			if err := child.Start(); err != nil {
+				fmt.Println(err)
+				continue
+			}
+			fmt.Println("pid", child.Process.Pid)
+		}
+		deaf(signals)
+	case "mute":
+		for range signals {
+		}
 	case "deaf":
 		deaf(signals)
 	case "leave": // ends and leaves a child

@@ -87,17 +87,21 @@ func (d *Driver) watch(in *instance, r *run) {
 // clear returns when nothing of a run is left whose watchdog has ended. One that was killed leaves what the main process has started, also what
 // moved out of its group; one that was not leaves nothing. A hook is the agent's.
 func (d *Driver) clear(ctx context.Context, in *instance, app watchdog.Process) error {
-	if err := watchdog.KillGroup(ctx, app); err != nil || in.found(app).Exit != nil {
+	if err := watchdog.KillGroup(ctx, app); err != nil {
 		return err
 	}
-	return watchdog.KillMarked(ctx, "GC_HOOK", "GC_INSTANCE="+in.id, "GC_DATA_DIR="+d.DataDir(in.id))
+	state := in.found(app)
+	if state.Exit != nil {
+		return nil
+	}
+	return watchdog.KillLeft(ctx, state, "GC_HOOK", "GC_INSTANCE="+in.id, "GC_DATA_DIR="+d.DataDir(in.id))
 }
 
-// found is what the watchdog of a run wrote down last; it has no exit where that is of another.
+// found is what the watchdog of a run wrote down last, and only what it runs where that is of another.
 func (in *instance) found(app watchdog.Process) watchdog.State {
 	state, err := watchdog.ReadState(in.dir)
 	if err != nil || state.App != app {
-		state.Exit = nil
+		return watchdog.State{App: app}
 	}
 	return state
 }

@@ -135,6 +135,11 @@ func (s *supervisor) start() error {
 		return err
 	}
 	defer func() { _ = unix.Close(output) }()
+	var pipe unix.Stat_t
+	if err := unix.Fstat(output, &pipe); err != nil {
+		return os.NewSyscallError("fstat", err)
+	}
+	s.state.Output = pipe.Ino
 	if launch.Fence != nil {
 		if err := s.fence(*launch.Fence); err != nil {
 			return err

@@ -22,8 +22,9 @@ const (
 type State struct {
 	BootID   string  `json:"boot_id"` // the processes below mean nothing in another boot
 	Watchdog Process `json:"watchdog"`
-	App      Process `json:"app,omitzero"`  // its main process, which leads its group; zero before it was started
-	Exit     *Exit   `json:"exit,omitzero"` // how the main process ended; nil as long as it runs
+	App      Process `json:"app,omitzero"`    // its main process, which leads its group and its session; zero before it was started
+	Output   uint64  `json:"output,omitzero"` // inode of the pipe that it was given for its output
+	Exit     *Exit   `json:"exit,omitzero"`   // how the main process ended; nil as long as it runs
 }
 
 // Exit is how a main process ended.

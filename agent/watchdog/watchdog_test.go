@@ -255,7 +255,7 @@ func TestKilledWatchdogTakesItsAppAlong(t *testing.T) {
 }
 
 // A child of ours may be what process 1 was given of an app that has lost its watchdog.
-func TestKillMarked(t *testing.T) {
+func TestKillLeftByItsMarks(t *testing.T) {
 	mark := "GC_INSTANCE=" + t.Name()
 	start := func(env ...string) *Handle {
 		cmd := exec.Command("/bin/sleep", "60")
@@ -276,7 +276,7 @@ func TestKillMarked(t *testing.T) {
 		return h
 	}
 	theirs, hook, other, longer := start(mark, "GC_DATA_DIR=/a"), start(mark, "GC_DATA_DIR=/a", "GC_HOOK=x"), start(mark), start(mark+"0", "GC_DATA_DIR=/a")
-	if err := KillMarked(t.Context(), "GC_HOOK", mark, "GC_DATA_DIR=/a"); err != nil {
+	if err := KillLeft(t.Context(), State{}, "GC_HOOK", mark, "GC_DATA_DIR=/a"); err != nil {
 		t.Fatal(err)
 	}
 	for name, c := range map[string]struct {
