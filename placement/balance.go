@@ -103,21 +103,26 @@ func Imbalance(v *projections.Cluster) snapshot.Metrics {
 // live is the state with what a file does not say: where an app can run besides what its rules allow.
 func live(v *projections.Cluster, now time.Time) *snapshot.State {
 	s := State(v, nil, now)
+	nodes := slices.DeleteFunc(v.SortedNodes(), func(n *projections.Node) bool { return !n.Known() })
+	everywhere := !slices.ContainsFunc(nodes, func(n *projections.Node) bool { return !runsProcesses(n) })
 	for i := range s.Apps {
 		a := v.Apps[s.Apps[i].Name]
+		if a.Spec.VIP == nil && (a.Spec.Process == nil || everywhere) {
+			continue
+		}
 		d := demandsOf(a)
+		has := map[string]bool{}
+		for _, in := range a.Instances {
+			has[in.Node] = true
+		}
 		var can []string
 		narrow := false
-		for _, n := range v.SortedNodes() {
-			if !n.Known() {
-				continue
-			}
+		for _, n := range nodes {
 			if no := d.rules(n); len(no) > 0 {
 				narrow = narrow || slices.ContainsFunc(no, func(r events.Rejection) bool { return r.Code == events.RuleVIP })
 				continue
 			}
-			here := slices.ContainsFunc(a.SortedInstances(), func(in *projections.Instance) bool { return in.Node == n.ID })
-			if a.Spec.Process != nil && !slices.Contains(n.Facts.Drivers, "process") && !here {
+			if a.Spec.Process != nil && !runsProcesses(n) && !has[n.ID] {
 				narrow = true
 				continue
 			}

@@ -2,6 +2,7 @@ package placement
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -106,4 +107,55 @@ func TestLiveIsMake(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Whether there is nothing to even out is told from what is counted, among nodes that have apps in common.
+func TestEven(t *testing.T) {
+	s := settledCluster(t, 1000, 10)
+	do := func(line ...string) {
+		t.Helper()
+		if err := s.do(line); err != nil {
+			t.Fatal(err)
+		}
+	}
+	do("policy", "{migration: {max_concurrent: 1000}}")
+	var live Live
+	after := func(line ...string) bool {
+		t.Helper()
+		if len(line) > 0 {
+			do(line...)
+		}
+		for { // with all of it done
+			p := live.Plan(s.v, s.now)
+			if len(p.Moves) == 0 {
+				return live.Even()
+			}
+			for _, d := range p.Moves {
+				s.admit(d.Move)
+			}
+		}
+	}
+	for _, step := range []struct {
+		line string
+		even bool
+	}{
+		{"", true},
+		{"node other group=elsewhere", true}, // no app may use it
+		{"app one replicas=1 require=group=g1 cpu=1", true},
+		{"app two replicas=50 require=group=g2 cpu=1", true},
+		{"app three replicas=100 require=group=g2 cpu=1", true}, // half of them have three by now
+		{"app both replicas=1 require=zone=z1 cpu=1", false},    // all groups have nodes in z1
+		{"remove both", true},
+		{"node next group=g2", false},
+		{"label next group=elsewhere", true},
+		{"app choosy replicas=1 require=group=g3 prefer=zone=z2:30", false},
+		{"remove choosy", true},
+		{"cordon node-00003", false}, // what is there may not be evened out, nor where others go that leave
+		{"uncordon node-00003", true},
+		{"app big replicas=1 require=group=nowhere cpu=1", false}, // it is Pending
+	} {
+		if got := after(strings.Fields(step.line)...); got != step.even {
+			t.Errorf("%s: %v", step.line, got)
+		}
+	}
 }

@@ -146,3 +146,28 @@ func BenchmarkPass(b *testing.B) {
 		}
 	})
 }
+
+// What a rebalancer does for each of its triggers in a large cluster that is even: to see that from what is counted, and what it is spared, a plan of
+// everything.
+func BenchmarkEven(b *testing.B) {
+	s := settledCluster(b, 10_000, 1_000)
+	s.v.Policy.AutoRebalance = spec.AutoRebalancePolicy{Enabled: true, Threshold: 0.1}
+	var live Live
+	live.Plan(s.v, s.now)
+	b.Run("counted", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if !live.Even() {
+				b.Fatal("it is not even")
+			}
+		}
+	})
+	b.Run("planned", func(b *testing.B) {
+		b.ReportAllocs()
+		for b.Loop() {
+			if moves := len(Make(s.v, nil, s.now).Moves) + len(AutoBalance(s.v, s.now).Moves); moves > 0 {
+				b.Fatalf("%d moves", moves)
+			}
+		}
+	})
+}

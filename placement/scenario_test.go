@@ -166,6 +166,19 @@ func (s *scene) compare() {
 	if d := cmp.Diff(told(Make(&w, s.loads, s.now)), told(live), cmpopts.EquateEmpty()); d != "" {
 		panic(fmt.Sprintf("after event %d (%s) the live plan is another (-made +live):\n%s", s.v.Seq, s.log[len(s.log)-1].Event.Type, d))
 	}
+	s.even()
+}
+
+// even has what is called even have no rebalance, be the policy as eager as can be.
+func (s *scene) even() {
+	if !s.live.Even() {
+		return
+	}
+	w := *s.v
+	w.Policy.AutoRebalance = spec.AutoRebalancePolicy{Enabled: true, Threshold: 0.001}
+	if p := AutoBalance(&w, s.now); len(p.Moves) > 0 {
+		panic(fmt.Sprintf("after event %d it is even, and the proposal is %+v", s.v.Seq, p))
+	}
 }
 
 func (s *scene) do(f []string) error {

@@ -18,7 +18,8 @@ import (
 // Service is one rebalancer. Any number may run.
 type Service struct {
 	*services.Core
-	judged judged // of the loop alone
+	judged judged         // of the loop alone
+	live   placement.Live // too
 }
 
 // New returns a rebalancer on a Base.
@@ -31,7 +32,14 @@ func (s *Service) Run(ctx context.Context) error {
 		return s.Serve(ctx, map[api.Endpoint]transport.Handler{api.AppRebalance: s.rebalance, api.RebalanceStop: s.stop,
 			api.RebalanceShow: s.show})
 	})
-	g.Go(func() error { return s.Loop(ctx, false, s.pass) })
+	g.Go(func() error {
+		sights := s.Seen.ReadSights()
+		defer sights.Close()
+		return s.Loop(ctx, false, func(ctx context.Context) (time.Time, error) {
+			sights.Each(s.live.Hear)
+			return s.pass(ctx)
+		})
+	})
 	return g.Wait()
 }
 
@@ -55,12 +63,14 @@ func (s *Service) pass(ctx context.Context) (time.Time, error) {
 		}
 		for {
 			t, is, later := due(v, s.judged, now, sure)
-			if wake = later; !is || before(v, s.Seen.Sights(), now) != "" {
+			if wake = later; !is || before(v, func() placement.Plan { return s.live.Plan(v, now) }) != "" {
 				return // the end of what is under way, or of a freeze, wakes the loop
 			}
-			if d, _ := automatic(v, t, now); d != nil {
-				todo = append(todo, d)
-				return
+			if !s.live.Even() {
+				if d, _ := automatic(v, t, now); d != nil {
+					todo = append(todo, d)
+					return
+				}
 			}
 			s.judged.done(v, t, now)
 		}

@@ -90,7 +90,7 @@ func outlook(v *projections.Cluster, loads map[string]api.Sight, now time.Time) 
 	if at := cooled(v); at.After(now) {
 		return fmt.Sprintf("it waits for the cooldown of %s", policy.CooldownPeriod.D()), at
 	}
-	if why := before(v, loads, now); why != "" {
+	if why := before(v, func() placement.Plan { return placement.Make(v, loads, now) }); why != "" {
 		return "it waits: " + why, next
 	}
 	d, why := automatic(v, trigger{}, now)
@@ -170,15 +170,15 @@ func changed(v *projections.Cluster) projections.Cause {
 	return last
 }
 
-// before says what has to be over before evenness is judged, "" for nothing: first what is missing, then what is uneven.
-func before(v *projections.Cluster, loads map[string]api.Sight, now time.Time) string {
+// before says what has to be over before evenness is judged, "" for nothing: first what is missing, then what is uneven. plan is asked last.
+func before(v *projections.Cluster, plan func() placement.Plan) string {
 	for _, source := range slices.Sorted(maps.Keys(v.Frozen)) {
 		return fmt.Sprintf("moves are frozen (%s: %s)", source, v.Frozen[source])
 	}
 	if moving(v) {
 		return "moves are under way"
 	}
-	for _, d := range placement.Make(v, loads, now).Moves {
+	for _, d := range plan().Moves {
 		if d.Class == events.ClassRecovery || d.Class == events.ClassForced {
 			return fmt.Sprintf("%s is to move first (%s)", d.Instance, d.Reason)
 		}
