@@ -37,6 +37,7 @@ type vips struct {
 	mu    sync.Mutex // held while an address is put on, changed or taken off
 	limit time.Duration
 	held  map[string]heldVIP // by instance; on disk before the address is on
+	fails map[string]string  // by instance: why its lifetime could not be extended, as it was told last
 	ctx   context.Context    // ends with the agent; set before anything is started
 }
 
@@ -59,7 +60,7 @@ func (d demotingVIPs) Demote(ctx context.Context, id string) (Status, error) {
 
 func newVIPs(cfg Config) (*vips, Driver, error) {
 	v := &vips{Driver: cfg.Driver, addresses: cfg.Addresses, boot: cfg.Clock.Boot, ttl: cfg.TTL, margin: cfg.Margin,
-		path: filepath.Join(cfg.Dir, "vips.json"), log: cfg.Log, held: map[string]heldVIP{}, ctx: context.Background()}
+		path: filepath.Join(cfg.Dir, "vips.json"), log: cfg.Log, held: map[string]heldVIP{}, fails: map[string]string{}, ctx: context.Background()}
 	if err := loadJSON(v.path, &v.held); err != nil {
 		return nil, nil, fmt.Errorf("addresses that an earlier agent put on: %w", err)
 	}
@@ -258,36 +259,43 @@ func (d *vips) put(ctx context.Context, id string, want heldVIP) (bool, error) {
 		delete(d.held, id)
 		return false, fmt.Errorf("address %s: %w", want.VIP.Address, err)
 	}
-	_, err := d.set(want.VIP)
-	if err != nil {
+	_, on, err := d.set(want.VIP)
+	if err != nil || !on { // to write it down has taken the rest of the lease
 		delete(d.held, id)
+	}
+	if err != nil {
 		return false, &stepError{codeVIP, fmt.Sprintf("address %s: %v", want.VIP.Address, err)}
 	}
-	return true, nil
+	return on, nil
 }
 
-// set puts an address on for as long as it may be on. d.mu is held.
-func (d *vips) set(v spec.VIP) (added bool, err error) {
+// set puts an address on for as long as it may be on; it is not on where that is less than a second. d.mu is held.
+func (d *vips) set(v spec.VIP) (added, on bool, err error) {
 	left := int((d.limit - d.boot()) / time.Second)
 	if left < 1 {
-		return false, nil // the kernel takes it off, or the fence does
+		return false, false, nil // the kernel takes it off, or the fence does
 	}
 	if added, err = d.addresses.Set(v, left); err != nil {
-		return false, err
+		return false, false, err
 	}
 	if d.boot() >= d.limit { // stopped between the look at the clock and the call: its lifetime began too late
-		return false, errors.Join(errNoMandate, d.addresses.Remove(v))
+		return false, false, errors.Join(errNoMandate, d.addresses.Remove(v))
 	}
-	return added, nil
+	return added, true, nil
 }
 
 func (d *vips) refresh() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	for id, h := range d.held {
-		added, err := d.set(h.VIP)
+		added, _, err := d.set(h.VIP)
+		if err == nil {
+			delete(d.fails, id)
+		}
 		switch {
+		case err != nil && d.fails[id] == err.Error(): // it is tried four times a second
 		case err != nil:
+			d.fails[id] = err.Error()
 			d.log.Error("lifetime of an address not extended", zap.String("instance", id), zap.String("vip", h.VIP.Address), zap.Error(err))
 		case added:
 			d.log.Warn("address was gone and is added again", zap.String("instance", id), zap.String("vip", h.VIP.Address))
@@ -332,6 +340,7 @@ func (d *vips) drop(id string) error {
 		return fmt.Errorf("remove address %s from %s: %w", h.VIP.Address, h.VIP.Interface, err)
 	}
 	delete(d.held, id)
+	delete(d.fails, id)
 	d.log.Info("address removed", zap.String("instance", id), zap.String("vip", h.VIP.Address), zap.String("interface", h.VIP.Interface))
 	if err := saveJSON(d.path, d.held); err != nil { // it is off: whoever reads this takes it off once more
 		d.log.Warn("removed address still on the list", zap.String("vip", h.VIP.Address), zap.Error(err))

@@ -10,6 +10,9 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+
 	"github.com/go-cluster/go-cluster/api"
 	"github.com/go-cluster/go-cluster/events"
 	"github.com/go-cluster/go-cluster/spec"
@@ -234,7 +237,7 @@ func TestVIPSetTooLate(t *testing.T) {
 	n := &network{boot: func() time.Duration { return now }, until: map[string]time.Duration{}}
 	slow := slowNetwork{n, func() { now += time.Minute }}
 	v := &vips{addresses: slow, boot: n.boot, limit: now + 10*time.Second, held: map[string]heldVIP{}}
-	if _, err := v.set(spec.VIP{Address: testVIP}); !errors.Is(err, errNoMandate) || n.on() != "" {
+	if _, _, err := v.set(spec.VIP{Address: testVIP}); !errors.Is(err, errNoMandate) || n.on() != "" {
 		t.Errorf("set after a pause: %v, on %q", err, n.on())
 	}
 }
@@ -261,6 +264,59 @@ func TestVIPThatCannotBeCarried(t *testing.T) {
 		}
 		if _, ok := d.Status("db-0"); ok {
 			t.Error("the driver was asked all the same")
+		}
+	})
+}
+
+// brokenNetwork cannot put an address on.
+type brokenNetwork struct {
+	*network
+	why error
+}
+
+func (n *brokenNetwork) Set(v spec.VIP, seconds int) (bool, error) {
+	if n.why != nil {
+		return false, n.why
+	}
+	return n.network.Set(v, seconds)
+}
+
+// An address that cannot be kept is told of when that begins and when the reason changes, and not at each try.
+func TestVIPThatCannotBeKeptIsToldOnce(t *testing.T) {
+	inVIPWorld(t, func(w *world, n *network, _ *simDriver, cfg Config) {
+		core, logs := observer.New(zap.ErrorLevel)
+		broken := &brokenNetwork{network: n}
+		cfg.Addresses, cfg.Log = broken, zap.New(core)
+		v := w.vips(cfg, w.boot()+time.Hour)
+		if err := v.take(w.ctx, Instance{ID: "db-0", App: withVIP(singleton("db")), Role: api.RoleActive, Epoch: 1}); err != nil {
+			t.Fatal(err)
+		}
+		for _, why := range []string{"no such device", "no such device", "denied", "", "denied"} {
+			if broken.why = nil; why != "" {
+				broken.why = errors.New(why)
+			}
+			for range 10 {
+				v.refresh()
+			}
+		}
+		if got := logs.Len(); got != 3 {
+			t.Errorf("told %d times, want 3", got)
+		}
+	})
+}
+
+// The lease may come close to its end while it is written down that the address is about to be on: then it is not on, and that is what is said.
+func TestVIPIsNotSaidToBeOnBeforeItIs(t *testing.T) {
+	inVIPWorld(t, func(w *world, n *network, _ *simDriver, cfg Config) {
+		limit := w.boot() + time.Hour
+		v := w.vips(cfg, limit)
+		v.boot = func() time.Duration {
+			v.boot = func() time.Duration { return limit - time.Second/2 }
+			return limit - 2*time.Second
+		}
+		on, err := v.put(w.ctx, "db-0", heldVIP{App: "db", Epoch: 1, VIP: *withVIP(singleton("db")).VIP})
+		if on || err != nil || n.on() != "" || len(v.ids()) > 0 {
+			t.Errorf("put says %t, %v; on is %q, held %v", on, err, n.on(), v.ids())
 		}
 	})
 }

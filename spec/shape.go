@@ -98,15 +98,31 @@ func (s shape) element(v jsontext.Value, t reflect.Type, path string) {
 	s.value(v, t, path)
 }
 
-// neverZero are the durations of an app that have a default: 0 would silently become that.
-var neverZero = []string{"drain_timeout", "step_timeout", "stop_timeout", "timeout", "interval", "within", "backoff"}
+// neverZero are the keys that have a default and mean nothing as 0, which would silently become that: of an app by their last part.
+var (
+	neverZero = []string{"drain_timeout", "step_timeout", "stop_timeout", "timeout", "interval", "within", "backoff",
+		"weight", "move_cost", "max_parallel", "healthy_after", "fail_after"}
+	neverZeroPolicy = []string{"migration.max_concurrent", "migration.approval_expiry"}
+)
+
+// defaults says whether a value of 0 at a path would become the default.
+func (s shape) defaults(path string) bool {
+	if s.root == reflect.TypeFor[App]() {
+		return slices.Contains(neverZero, path[strings.LastIndexByte(path, '.')+1:])
+	}
+	return s.root == reflect.TypeFor[Policy]() && slices.Contains(neverZeroPolicy, path)
+}
 
 func (s shape) leaf(v jsontext.Value, t reflect.Type, path string) {
 	into := reflect.New(t)
 	err := json.Unmarshal(v, into.Interface())
 	if err == nil {
-		if d, is := into.Interface().(*Duration); is && *d == 0 && s.root == reflect.TypeFor[App]() && slices.Contains(neverZero, path[strings.LastIndexByte(path, '.')+1:]) {
-			s.faults.addf(path, "%swant more than 0, or no such key: then it is the default", describe(v))
+		if zero := into.Elem(); (t.Kind() == reflect.Int || t == reflect.TypeFor[Duration]()) && zero.IsZero() && s.defaults(path) {
+			other := "another number than 0"
+			if t == reflect.TypeFor[Duration]() {
+				other = "more than 0"
+			}
+			s.faults.addf(path, "%swant %s, or no such key: then it is the default", describe(v), other)
 		}
 		return
 	}
@@ -146,6 +162,10 @@ func describe(v jsontext.Value) string {
 		if s, err := jsontext.AppendUnquote(nil, v); err == nil {
 			return quoteShort(string(s)) + ": "
 		}
+	}
+	const most = 80
+	if len(v) > most { // a number of as many digits
+		v = append(v[:most:most], "…"...)
 	}
 	return string(v) + ": "
 }

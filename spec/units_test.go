@@ -86,11 +86,14 @@ func FuzzDuration(f *testing.F) {
 	})
 }
 
-// A duration that would silently become its default is refused, and one that no clock can hold is said to be too long.
-func TestDurationsThatCannotBeMeant(t *testing.T) {
+// What would silently become its default is refused, and a duration that no clock can hold is said to be too long.
+func TestValuesThatCannotBeMeant(t *testing.T) {
 	for text, want := range map[string]string{
-		"{name: a, mode: singleton, migration: {step_timeout: 0s}}":                                           `migration.step_timeout: "0s": want more than 0, or no such key: then it is the default`,
-		"{name: a, mode: singleton, health: {http: x, interval: 0ms}}":                                        `health.interval: "0ms": want more than 0, or no such key: then it is the default`,
+		"{name: a, mode: singleton, migration: {step_timeout: 0s}}":    `migration.step_timeout: "0s": want more than 0, or no such key: then it is the default`,
+		"{name: a, mode: singleton, health: {http: x, interval: 0ms}}": `health.interval: "0ms": want more than 0, or no such key: then it is the default`,
+		"{name: a, mode: singleton, prefer: [{node: n1, weight: 0}], migration: {move_cost: 0}}": `migration.move_cost: 0: want another number than 0, or no such key: then it is the default; ` +
+			`prefer[0].weight: 0: want another number than 0, or no such key: then it is the default`,
+		`{"name": "a", "mode": "singleton", "replicas": ` + strings.Repeat("1", 1000) + "}":                   "replicas: " + strings.Repeat("1", 80) + "…: want a whole number",
 		"{name: a, mode: singleton, migration: {drain_timeout: 99999999h}}":                                   `migration.drain_timeout: duration "99999999h": too long: want at most 2562047h0m0s`,
 		"{name: a, mode: singleton, migration: {drain_timeout: 5}}":                                           `migration.drain_timeout: duration "5": want a number with a unit such as 30s, 5m or 1h30m`,
 		"{name: a, mode: singleton, process: {command: [x]}, migration: {min_healthy_time: 0s}, restart: {}}": "",
@@ -98,6 +101,22 @@ func TestDurationsThatCannotBeMeant(t *testing.T) {
 		_, err := DecodeApps([]byte(text))
 		got := ""
 		if err != nil {
+			got = err.Error()
+		}
+		if got != want {
+			t.Errorf("%s: got %q, want %q", text, got, want)
+		}
+	}
+}
+
+func TestPolicyValuesThatCannotBeMeant(t *testing.T) {
+	for text, want := range map[string]string{
+		"migration: {max_concurrent: 0}":                                          "migration.max_concurrent: 0: want another number than 0, or no such key: then it is the default",
+		"migration: {approval_expiry: 0s}":                                        `migration.approval_expiry: "0s": want more than 0, or no such key: then it is the default`,
+		"{migration: {cooldown_period: 0s}, auto_rebalance: {max_concurrent: 0}}": "", // 0 is off
+	} {
+		got := ""
+		if _, err := DecodePolicy([]byte(text)); err != nil {
 			got = err.Error()
 		}
 		if got != want {

@@ -1,6 +1,7 @@
 package spec
 
 import (
+	"encoding/binary"
 	"maps"
 	"net/netip"
 	"net/url"
@@ -43,6 +44,8 @@ func (a App) checkParts(f *faults) {
 		if p, err := netip.ParsePrefix(a.VIP.Address); err == nil {
 			if ip := p.Addr(); ip.IsUnspecified() || ip.IsLoopback() || ip.IsMulticast() || ip.Is4In6() || ip.IsLinkLocalUnicast() {
 				f.addf("vip.address", "%s: want an address that one host can have", a.VIP.Address)
+			} else if what := ofTheNetwork(p); what != "" {
+				f.addf("vip.address", "%s: is the %s of its network: want one of a host", a.VIP.Address, what)
 			}
 		} else {
 			f.addf("vip.address", "%swant an address with its prefix length such as 10.0.1.100/24", orMissing(a.VIP.Address))
@@ -55,6 +58,21 @@ func (a App) checkParts(f *faults) {
 	if a.Pool != nil {
 		a.Pool.check(f, a.Ports)
 	}
+}
+
+// ofTheNetwork says what an IPv4 address is that no host of its network can have, "" for one that a host can have.
+func ofTheNetwork(p netip.Prefix) string {
+	if !p.Addr().Is4() || p.Bits() > 30 {
+		return ""
+	}
+	ip, hosts := p.Addr().As4(), uint32(1)<<(32-p.Bits())-1 // of which all bits are 0, or all 1
+	switch binary.BigEndian.Uint32(ip[:]) & hosts {
+	case 0:
+		return "address"
+	case hosts:
+		return "broadcast address"
+	}
+	return ""
 }
 
 func (p Pool) check(f *faults, ports map[string]int) {

@@ -115,6 +115,9 @@ func TestValidate(t *testing.T) {
 			`labels.team: label team="x y": want a value of at most 63 letters, digits, "-", "_" and ".", starting and ending with a letter or digit`,
 			`labels: label key "b c": want 1 to 63 letters, digits, "-", "_" and ".", starting and ending with a letter or digit`,
 		}},
+		{"{name: a, mode: singleton, vip: {address: 10.0.1.255/24, interface: eth0}}", []string{"vip.address: 10.0.1.255/24: is the broadcast address of its network: want one of a host"}},
+		{"{name: a, mode: singleton, vip: {address: 10.0.1.0/24, interface: eth0}}", []string{"vip.address: 10.0.1.0/24: is the address of its network: want one of a host"}},
+		{"{name: a, mode: singleton, vip: {address: 10.0.1.0/31, interface: eth0}}", nil},
 		{"{name: a, mode: singleton, vip: {address: 10.0.0.1}, pool: {port: web}, process: {command: [x]}, hooks: {after: {url: x}, on_migration_start: {url: x}, on_migration_complete: {}}, spread_over: [{label: zone}]}", []string{
 			`hooks.after: want one of on_migration_start, on_migration_complete, on_placement_invalid`,
 			`hooks.on_migration_complete.command: missing: want the program and its arguments as a list`,
