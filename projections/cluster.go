@@ -41,6 +41,7 @@ type Cluster struct {
 	changes     []Change                                           // the latest, oldest first; see changes.go
 	forgotten   uint64                                             // sequence of the last one that is not among them
 	declared    map[string]map[string]Cause                        // what was ever declared: name → hash → first seen; see declared.go
+	declarers   map[string]map[string]bool                         // name → nodes whose programs declare it now
 	Metrics     *Metrics
 }
 
@@ -60,7 +61,7 @@ func NewCluster(name string) *Cluster {
 		Evacuations: map[string]*Evacuation{}, Rebalances: map[string]*Rebalance{}, Drains: map[string]*Drain{},
 		Policy: spec.Policy{}.WithDefaults(), PolicyHash: events.HashPolicy(spec.Policy{}.WithDefaults()), Frozen: map[string]string{},
 		Commands: map[string]Outcome{}, Heads: map[events.Aggregate]events.Head{}, Quarantined: map[events.Aggregate]string{},
-		declared: map[string]map[string]Cause{}, Metrics: NewMetrics(),
+		declared: map[string]map[string]Cause{}, declarers: map[string]map[string]bool{}, Metrics: NewMetrics(),
 	}
 }
 

@@ -56,8 +56,17 @@ func declarations(f events.Facts) map[string]Declaration {
 
 // declare notes what an event declares that no event declared before.
 func (c *Cluster) declare(e *events.Event, n *Node, f events.Facts) {
+	for name := range n.declares {
+		if delete(c.declarers[name], n.ID); len(c.declarers[name]) == 0 {
+			delete(c.declarers, name)
+		}
+	}
 	n.declares = declarations(f)
 	for name, d := range n.declares {
+		if c.declarers[name] == nil {
+			c.declarers[name] = map[string]bool{}
+		}
+		c.declarers[name][n.ID] = true
 		if c.declared[name] == nil {
 			c.declared[name] = map[string]Cause{}
 		}
@@ -72,25 +81,28 @@ func (c *Cluster) forgetDeclarations(app string) { delete(c.declared, app) }
 
 // DeclaredNames lists what ready nodes declare: apps in order, and "" for the policy.
 func (c *Cluster) DeclaredNames() []string {
-	names := map[string]bool{}
-	for _, n := range c.Nodes {
-		if n.Status == StatusReady {
-			for name := range n.declares {
-				names[name] = true
+	var names []string
+	for name, nodes := range c.declarers {
+		for id := range nodes {
+			if n := c.Nodes[id]; n != nil && n.Status == StatusReady {
+				names = append(names, name)
+				break
 			}
 		}
 	}
-	return slices.Sorted(maps.Keys(names))
+	slices.Sort(names)
+	return names
 }
 
 // Declarations lists what ready nodes declare of an app, or of the policy under the name "", the one in force first.
 func (c *Cluster) Declarations(name string) []Declaration {
 	byHash := map[string]*Declaration{}
-	for _, n := range c.SortedNodes() {
-		d, ok := n.declares[name]
-		if !ok || n.Status != StatusReady {
+	for _, id := range slices.Sorted(maps.Keys(c.declarers[name])) {
+		n := c.Nodes[id]
+		if n == nil || n.Status != StatusReady {
 			continue
 		}
+		d := n.declares[name]
 		if byHash[d.Hash] == nil {
 			d.First = c.declared[name][d.Hash]
 			byHash[d.Hash] = &d

@@ -33,8 +33,8 @@ func drainEnds(v *projections.Cluster, there presence, n *projections.Node, now 
 
 // draining lists the nodes that are being drained, ordered by id.
 func draining(v *projections.Cluster) (out []*projections.Node) {
-	for _, n := range v.Nodes {
-		if n.Draining() {
+	for _, d := range v.Drains {
+		if n := v.Nodes[d.Node]; n != nil && n.Drain == d {
 			out = append(out, n)
 		}
 	}

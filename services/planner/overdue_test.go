@@ -15,6 +15,7 @@ func TestOverdue(t *testing.T) {
 	v := crowded(1, 2)
 	n := v.SortedNodes()[0]
 	n.Drain = &projections.Drain{Order: "d-1", Node: n.ID, Force: true, Deadline: deadline}
+	v.Drains["d-1"] = n.Drain
 	for _, a := range v.Apps {
 		id := a.Name + "-0"
 		a.Instances[id] = &projections.Instance{ID: id, App: a.Name, Node: n.ID, Inc: n.Inc, Healthy: true, State: "running"}
