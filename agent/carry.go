@@ -92,6 +92,26 @@ func (w *worker) stepApply(ctx context.Context, m mandate, o order) (events.Resu
 	return events.Result{Position: o.position, Checksum: o.checksum}, w.a.data.put(o.instance, nil)
 }
 
+// appliesFirst has a copy become what was left, where the order to persist says what that is: then nobody had it applied before the grant. Done before,
+// the epoch has begun since, and there is more.
+func (w *worker) appliesFirst(ctx context.Context, m mandate, o order) error {
+	if o.position == "" {
+		return nil
+	}
+	_, err := w.stepApply(ctx, m, o)
+	if err == nil {
+		return nil
+	}
+	kind, data, unknown := w.a.data.dataOf(o.run.App, o.instance)
+	if unknown != nil {
+		return err
+	}
+	if of, unknown := kind.Local(data); unknown != nil || of != o.epoch {
+		return err
+	}
+	return nil
+}
+
 // stepRecover makes the local data the newest that are known, with nobody there to ask.
 func (w *worker) stepRecover(ctx context.Context, m mandate, o order) (events.Result, error) {
 	kind, data, err := w.a.data.dataOf(o.run.App, o.instance)

@@ -181,6 +181,9 @@ func (w *worker) stepPersist(ctx context.Context, m mandate, o order) (events.Re
 		in.Role, in.Epoch = api.RoleActive, o.epoch
 		_ = w.launch(ctx, m, in)
 	}
+	if err := w.appliesFirst(ctx, m, o); err != nil {
+		return events.Result{}, err
+	}
 	if err := w.settles(ctx, o); err != nil {
 		if w.a.epochs.Highest(w.app) > o.epoch {
 			return events.Result{}, &stepError{codeStaleEpoch, err.Error()}

@@ -67,7 +67,12 @@ func (c *Checker) handover(m *move, l *leader, d *events.LeadershipGranted) {
 	if d.Undo || m.Kind() != events.KindMove || !c.now.app(m.App).spec.Replicated() {
 		return
 	}
+	o := m.order
 	switch {
+	case l != nil && o != nil && o.Step == events.StepStepDown && o.seq == d.OrderSeq && c.now.app(m.App).spec.Shared():
+		if d.Result == nil || d.Result.Position == "" || d.Next == nil || d.Next.Position != d.Result.Position || d.Next.Checksum != d.Result.Checksum {
+			c.broke(Handovers, "%s is granted epoch %d of %s, and is not told to apply first what epoch %d left", d.Node, d.Epoch, m.App, l.epoch)
+		}
 	case l == nil || l.left.Position == "":
 		c.broke(Handovers, "%s is granted epoch %d of %s, and nobody said where the data of the one before end", d.Node, d.Epoch, m.App)
 	case d.Result == nil || d.Result.Position != l.left.Position || d.Result.Checksum != l.left.Checksum:

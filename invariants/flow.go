@@ -53,6 +53,10 @@ var replicated = map[string][]leg{
 		{events.StepActivate, false, last}},
 }
 
+// shared is what is otherwise where the data are one history that all nodes read, unless the target has applied the rest first, as in earlier versions.
+var shared = []leg{{events.StepPrepare, false, completed}, {events.StepSync, true, completed}, {events.StepCatchUp, false, completed},
+	{events.StepStepDown, true, granted}, {events.StepPersist, false, activated}, {events.StepActivate, false, last}}
+
 // back is what a way back is made of, at the source, but for the step-down of whoever holds the epoch.
 var back = []leg{{events.StepStepDown, true, granted}, {events.StepPersist, true, activated}, {events.StepActivate, true, last}}
 
@@ -91,6 +95,12 @@ func (m *move) legs(a *app) []leg {
 		legs = append(legs, leg{events.StepMigrationComplete, false, last})
 	}
 	return legs
+}
+
+// leaves says whether an event grants the epoch of data that all nodes read to the target right after the source has stepped down.
+func (m *move) leaves(a *app, e *events.Event) bool {
+	d, grants := e.Data.(*events.LeadershipGranted)
+	return grants && !d.Undo && a.spec.Shared() && m.Kind() == events.KindMove && m.order != nil && m.order.Step == events.StepStepDown
 }
 
 // first returns the order that opens a move.

@@ -28,7 +28,7 @@ var (
 		"the grant rule of the migrator; closed leases are waited out by the labeler"}
 	Activations = &Invariant{8, "activations", "An epoch is activated by the incarnation that it was granted to, once, and never after a higher grant.",
 		"activation answers the order to persist, which the grant gave"}
-	Handovers = &Invariant{10, "handovers", "A planned move grants an epoch of replicated data to whoever has applied exactly what the one before left.",
+	Handovers = &Invariant{10, "handovers", "A planned move grants an epoch of replicated data to whoever has applied exactly what the one before left; of a log, to whoever is told to before the epoch counts.",
 		"the target compares position and checksum, and the migrator holds its report against the step-down's"}
 	Pools = &Invariant{11, "pools", "A move of a pool's instance never takes the healthy members below what is desired, or below what they were.",
 		"a source is stopped only after its target has been healthy"}

@@ -102,6 +102,9 @@ func (c *Checker) step(e *events.Event, m *move, next *events.Next) {
 	if m.undoing {
 		legs = back
 	}
+	if m.leaves(a, e) {
+		legs = shared
+	}
 	switch d := e.Data.(type) {
 	case *events.StepCompleted:
 		if i := c.answers(m, e, legs, d.Step, d.Node, d.OrderSeq, completed); i >= 0 {

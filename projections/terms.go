@@ -34,6 +34,13 @@ func (a *App) begin(d *events.LeadershipGranted, at time.Time) {
 	a.Leader = &Leader{Epoch: d.Epoch, Node: d.Node, Inc: d.Inc}
 }
 
+// leaves ends the epoch of a source whose report, by which it has stepped down, is in the grant to the target.
+func (a *App) leaves(m *Migration, d *events.LeadershipGranted, at time.Time) {
+	if m != nil && m.Kind == events.KindMove && !d.Undo && m.Order != nil && m.Order.Step == events.StepStepDown && a.Leader != nil && m.Order.Inc == a.Leader.Inc {
+		a.endTerm(at, d.Result)
+	}
+}
+
 // activate notes that the newest epoch's leader may write.
 func (a *App) activate(epoch uint64) {
 	if a.Leader == nil || a.Leader.Epoch != epoch {

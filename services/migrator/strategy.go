@@ -121,6 +121,12 @@ var replicated = map[string][]step{
 	},
 }
 
+// shared has what is otherwise again where the data are one history that every node reads. The target cannot have another than was left, so that it is
+// granted the epoch at once, and what was left is applied before it is persisted: the order to persist says up to where.
+var shared = map[string][]step{
+	events.KindMove: {hookStart, prepare.with(func(s *step) { s.Judge = false }), syncing, catchUp, stepDown, persist, activate, hookComplete},
+}
+
 // standing has the steps of a standby: it is made ready to follow the data, which takes no longer however many they are, and it ends. Nobody
 // is granted anything.
 var standing = map[string][]step{
@@ -150,6 +156,10 @@ var (
 func stepsOf(a *projections.App, m *projections.Migration) []step {
 	steps := strategies[row{a.Spec.Mode, m.Kind}]
 	if other := replicated[m.Kind]; other != nil && a.Spec.Replicated() {
+		steps = other
+	}
+	applies := m.Order != nil && m.Order.Step == apply.Name || m.Failure != nil && m.Failure.Step == apply.Name // begun by an earlier version
+	if other := shared[m.Kind]; other != nil && a.Spec.Shared() && !applies {
 		steps = other
 	}
 	if m.Standby() {
