@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/go-cluster/go-cluster/api"
+	"github.com/go-cluster/go-cluster/spec"
 )
 
 type appLogs struct {
@@ -57,17 +58,22 @@ func (cmd *appLogs) Run(s *session) error {
 	return err
 }
 
-// choose returns the instances that are on a node.
+// choose returns the instances that are on a node and write there: standbys, and what is prepared for a move, do not. Of one that is on two nodes
+// while it moves the one to follow is where it came from: it is followed to the other.
 func (cmd *appLogs) choose(app api.AppDetail) ([]api.InstanceView, error) {
 	var (
 		chosen []api.InstanceView
 		known  []string
 	)
 	for _, i := range app.Instances {
-		if i.Node == "" {
+		again := slices.Contains(known, i.ID)
+		idle := i.Role == api.RoleStandby && (again || i.ID != spec.InstanceID(app.Name, 0)) // an instance that is only being placed shows as one, too
+		if i.Node == "" || idle || again && cmd.Follow {
 			continue
 		}
-		known = append(known, i.ID)
+		if !again {
+			known = append(known, i.ID)
+		}
 		if cmd.Instance == "" || cmd.Instance == i.ID {
 			chosen = append(chosen, i)
 		}
@@ -75,6 +81,8 @@ func (cmd *appLogs) choose(app api.AppDetail) ([]api.InstanceView, error) {
 	switch {
 	case len(chosen) > 0:
 		return chosen, nil
+	case slices.ContainsFunc(app.Instances, func(i api.InstanceView) bool { return i.ID == cmd.Instance && i.Role == api.RoleStandby }):
+		return nil, fail(exitNotFound, "instance %s of %s is a standby, which writes nothing; those that do: %s", cmd.Instance, app.Name, orNone(known))
 	case cmd.Instance != "":
 		return nil, fail(exitNotFound, "instance %s of %s is on no node; those that are: %s", cmd.Instance, app.Name, orNone(known))
 	}

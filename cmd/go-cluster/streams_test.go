@@ -158,6 +158,35 @@ func TestLogs(t *testing.T) {
 	p.cli("app", "logs", "web").want(t, exitNotFound, "", "no instance of web is on a node", "go-cluster app show web")
 }
 
+// While an instance moves it is in two places: of its new one a follower hears once it is there, and not twice.
+func TestLogsOfAnInstanceInTwoPlaces(t *testing.T) {
+	member := func(id, node, role string) api.InstanceView { return api.InstanceView{ID: id, Node: node, Role: role} }
+	app := api.AppDetail{AppView: api.AppView{Name: "web"}, Instances: []api.InstanceView{member("web-0", "node-1", api.RoleMember), member("web-0", "node-2", api.RoleMember),
+		member("web-1", "node-3", api.RoleStandby)}}
+	placing := api.AppDetail{AppView: api.AppView{Name: "db"}, Instances: []api.InstanceView{member("db-0", "node-1", api.RoleStandby), member("db-1", "node-2", api.RoleStandby)}}
+	if chosen, err := (&appLogs{Follow: true}).choose(placing); err != nil || len(chosen) != 1 || chosen[0].ID != "db-0" {
+		t.Errorf("one that is being placed: %+v, %v", chosen, err)
+	}
+	for _, tc := range []struct {
+		cmd  appLogs
+		want []string
+		err  string
+	}{
+		{appLogs{}, []string{"node-1", "node-2"}, ""},
+		{appLogs{Follow: true}, []string{"node-1"}, ""},
+		{appLogs{Instance: "web-1"}, nil, "instance web-1 of web is a standby, which writes nothing; those that do: web-0"},
+	} {
+		var nodes []string
+		chosen, err := tc.cmd.choose(app)
+		for _, i := range chosen {
+			nodes = append(nodes, i.Node)
+		}
+		if said := fmt.Sprint(err); !slices.Equal(nodes, tc.want) || tc.err != "" && said != tc.err || tc.err == "" && err != nil {
+			t.Errorf("%+v: %v, %v", tc.cmd, nodes, err)
+		}
+	}
+}
+
 func TestLogsFollowAnInstanceThatMoves(t *testing.T) {
 	var asked atomic.Int32
 	p := servePlane(t, "logsmove", answers{api.AppShow: answer(func(r api.AppRequest) (any, error) {
