@@ -1,6 +1,7 @@
 package projections
 
 import (
+	"cmp"
 	"maps"
 	"reflect"
 	"slices"
@@ -29,8 +30,27 @@ func (a *App) SortedInstances() []*Instance {
 	if len(a.Instances) < 2 {
 		return sorted(a.Instances)
 	}
-	ins := slices.AppendSeq(make([]*Instance, 0, len(a.Instances)), maps.Values(a.Instances))
-	slices.SortFunc(ins, func(x, y *Instance) int { return CompareInstances(x.ID, y.ID) })
+	type slotted struct {
+		slot int
+		in   *Instance
+	}
+	all := make([]slotted, 0, len(a.Instances))
+	alike := true // they are told apart by their slots alone
+	for _, in := range a.Instances {
+		app, slot := splitInstance(in.ID)
+		alike = alike && app == a.Name
+		all = append(all, slotted{slot, in})
+	}
+	slices.SortFunc(all, func(x, y slotted) int {
+		if alike && x.slot != y.slot {
+			return cmp.Compare(x.slot, y.slot)
+		}
+		return CompareInstances(x.in.ID, y.in.ID)
+	})
+	ins := make([]*Instance, len(all))
+	for i := range all {
+		ins[i] = all[i].in
+	}
 	return ins
 }
 
