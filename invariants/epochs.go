@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/go-cluster/go-cluster/events"
+	"github.com/go-cluster/go-cluster/spec"
 )
 
 // term is one epoch of an app. The times are those at which the log stored it.
@@ -50,6 +51,9 @@ func (c *Checker) grant(e *events.Event, m *move, d *events.LeadershipGranted) {
 		c.broke(Epochs, "%s is granted epoch %d of %s, and %d was seen before", d.Node, d.Epoch, m.App, c.seen[m.App])
 	}
 	c.seen[m.App] = max(c.seen[m.App], d.Epoch)
+	if mode := c.now.app(m.App).spec.Mode; mode != spec.Singleton {
+		c.broke(Epochs, "%s is granted epoch %d of %s, which is no singleton: its mode is %s", d.Node, d.Epoch, m.App, mode)
+	}
 	l := c.now.app(m.App).leader
 	c.handover(m, l, d)
 	if l == nil || l.ended || l.inc == d.Inc {

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/go-cluster/go-cluster/events"
+	"github.com/go-cluster/go-cluster/spec"
 )
 
 func (w *world) applyApp(e *events.Event) {
@@ -20,6 +21,9 @@ func (w *world) applyApp(e *events.Event) {
 		a.spec, a.rev = a.spec.WithRules(d.Rules), d.SpecRev
 	case *events.AppApplied:
 		a.spec, a.rev, a.generation, a.removed = d.Spec, d.SpecRev, d.Generation, false
+		if l := a.leader; l != nil && l.ended && d.Spec.Mode != spec.Singleton {
+			a.leader = nil // it led what the app was before it was removed
+		}
 	case *events.AppRemoved:
 		a.removed, a.pending = true, false
 	case *events.AppRestartRequested:

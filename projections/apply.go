@@ -7,6 +7,7 @@ import (
 
 	"github.com/go-cluster/go-cluster/events"
 	"github.com/go-cluster/go-cluster/invariants/planted"
+	"github.com/go-cluster/go-cluster/spec"
 )
 
 // Apply folds one stored message. It is total: every event of a known type is handled or deliberately ignored, an unknown type
@@ -294,6 +295,9 @@ func (c *Cluster) applyApp(e *events.Event) {
 		a.Applied, a.Declared = causeOf(e), d.Declared
 		if d.Declared == "" {
 			a.Changed = causeOf(e)
+		}
+		if a.Spec.Mode != spec.Singleton && a.Leader != nil && a.Leader.Ended {
+			a.Leader = nil // of what it was before it was removed: nobody of a pool serves under an epoch
 		}
 	case *events.PlacementUpdated:
 		a.ScaledFrom = a.Desired()

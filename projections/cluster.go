@@ -145,7 +145,7 @@ type App struct {
 	Removed     bool
 	DeleteLocal bool // of the removal
 	Epoch       uint64
-	Leader      *Leader           // last grant; nil before the first
+	Leader      *Leader           // last grant of a singleton; nil before the first
 	Terms       []Term            // the latest grants, newest first
 	Lost        []events.DataLost // what nodes came back with that a takeover went on without, oldest first
 	Instances   map[string]*Instance
