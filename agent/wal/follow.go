@@ -24,6 +24,8 @@ const (
 // Follow keeps the state close behind the log until ctx ends, which is no error. It resumes by itself after lost connections. An
 // error says why the state cannot be used any more, or that the log is another.
 func (l *Log) Follow(ctx context.Context) error {
+	closed := l.js.Conn().StatusChanged(nats.CLOSED)
+	defer l.js.Conn().RemoveStatusListener(closed)
 	for wait := resumeFirst; ; wait = min(2*wait, resumeMost) {
 		_, before := l.Applied()
 		err := l.follow(ctx)
@@ -39,6 +41,7 @@ func (l *Log) Follow(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-closed: // it is told so at once
 		case <-time.After(wait):
 		}
 	}
