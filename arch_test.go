@@ -135,7 +135,7 @@ var layers = []layer{
 	{"cmd/hunt", []string{"invariants/planted"}, "it builds and runs the simulation with each planted mistake"},
 	// What tests are made with. Only tests import it.
 	{"services/servicetest", []string{"*"}, "a harness"},
-	{"transport/embedded/servertest", []string{"transport/embedded"}, "a harness"},
+	{"transport/embedded/servertest", []string{"events", "transport", "transport/embedded"}, "a harness"},
 	{"agent/replicationtest", []string{"agent", "events"}, "a contract is held against any implementation"},
 	{"sim", []string{"*"}, "a harness"},
 	{"chaos", []string{"*"}, "a harness"},

@@ -9,7 +9,6 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap/zaptest"
 
@@ -17,8 +16,7 @@ import (
 	"github.com/go-cluster/go-cluster/agent/replicationtest"
 	"github.com/go-cluster/go-cluster/events"
 	"github.com/go-cluster/go-cluster/spec"
-	"github.com/go-cluster/go-cluster/transport"
-	"github.com/go-cluster/go-cluster/transport/embedded"
+	"github.com/go-cluster/go-cluster/transport/embedded/servertest"
 )
 
 func TestContract(t *testing.T) {
@@ -35,27 +33,7 @@ type lab struct {
 
 func newLab(t *testing.T) *lab {
 	t.Helper()
-	server, err := embedded.Start(embedded.Options{StoreDir: t.TempDir(), MaxStore: 1 << 30})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(server.Shutdown)
-	nc, err := nats.Connect("", nats.InProcessServer(server.InProcess))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(nc.Close)
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	subjects, err := events.NewSubjects("test")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := transport.Bootstrap(t.Context(), js, subjects, transport.BootstrapOptions{}); err != nil {
-		t.Fatal(err)
-	}
+	_, js, subjects := servertest.Cluster(t)
 	return &lab{js: js, subjects: subjects, dir: t.TempDir()}
 }
 

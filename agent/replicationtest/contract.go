@@ -179,18 +179,61 @@ func short(n []int) string {
 	return fmt.Sprintf("%d numbers, %v … %v", len(n), n[:5], n[len(n)-5:])
 }
 
+// scene is two machines, and an app that runs on the first of them under epoch 1.
+type scene struct {
+	r1, r2 agent.Replication
+	d1, d2 agent.Data
+	a      App
+	l      agent.Leading
+}
+
+// begins returns a scene in which 0…n-1 are written.
+func begins(t *testing.T, k Kind, n int) *scene {
+	t.Helper()
+	s := &scene{}
+	s.r1, s.d1 = k.Machine(t, "one")
+	s.r2, s.d2 = k.Machine(t, "two")
+	s.a = k.Open(t, s.d1)
+	s.l = leads(t, s.r1, s.d1, 1)
+	write(t, s.a, 0, n)
+	return s
+}
+
+// ends has the app end, and returns where its epoch does.
+func (s *scene) ends(t *testing.T) (events.Position, string) {
+	t.Helper()
+	s.a.Close(t)
+	return flushed(t, s.l)
+}
+
+// dies ships what there is, and has the app write on up to a number while nobody ships, and be killed. It returns what was shipped.
+func (s *scene) dies(t *testing.T, from, to int) events.Position {
+	t.Helper()
+	p := synced(t, s.l)
+	closed(t, s.l)
+	write(t, s.a, from, to)
+	s.a.Kill(t)
+	return p
+}
+
+// copies has the second machine follow epoch 1 up to what is written.
+func (s *scene) copies(t *testing.T) (agent.Following, events.Position) {
+	t.Helper()
+	p, f := synced(t, s.l), follows(t, s.r2, s.d2, 1)
+	if _, err := f.CatchUp(limit(t), p); err != nil {
+		t.Fatal(err)
+	}
+	return f, p
+}
+
 func moveUnderWrites(t *testing.T, k Kind) {
-	r1, d1 := k.Machine(t, "one")
-	r2, d2 := k.Machine(t, "two")
-	a := k.Open(t, d1)
-	l := leads(t, r1, d1, 1)
-	write(t, a, 0, 50)
-	f := follows(t, r2, d2, 1)
+	s := begins(t, k, 50)
+	f := follows(t, s.r2, s.d2, 1)
 	var n int
 	stop, wrote, done := make(chan struct{}), make(chan struct{}), sync.WaitGroup{}
 	done.Go(func() {
 		for n = 50; ; n++ {
-			a.Write(t, n)
+			s.a.Write(t, n)
 			select {
 			case <-stop:
 				n++
@@ -206,7 +249,7 @@ func moveUnderWrites(t *testing.T, k Kind) {
 	}
 	for range 5 {
 		more()
-		p := synced(t, l)
+		p := synced(t, s.l)
 		at, err := f.CatchUp(limit(t), p)
 		if err != nil {
 			t.Fatalf("catch up to %s: %v", p, err)
@@ -218,11 +261,11 @@ func moveUnderWrites(t *testing.T, k Kind) {
 	more()
 	close(stop)
 	done.Wait()
-	a.Close(t)
-	if p := hands(t, l, f); p.Epoch != 1 || p.Seq < 6 {
+	s.a.Close(t)
+	if p := hands(t, s.l, f); p.Epoch != 1 || p.Seq < 6 {
 		t.Errorf("epoch 1 ended at %s after 6 syncs", p)
 	}
-	b := holds(t, k, d2, n)
+	b := holds(t, k, s.d2, n)
 	b.Close(t)
 }
 
@@ -312,75 +355,58 @@ func zombie(t *testing.T, k Kind) {
 }
 
 func agentRestarts(t *testing.T, k Kind) {
-	r1, d1 := k.Machine(t, "one")
-	r2, d2 := k.Machine(t, "two")
-	a := k.Open(t, d1)
-	l := leads(t, r1, d1, 1)
-	write(t, a, 0, 10)
-	p := synced(t, l)
-	f := follows(t, r2, d2, 1)
-	if err := l.Close(); err != nil {
+	s := begins(t, k, 10)
+	p := synced(t, s.l)
+	f := follows(t, s.r2, s.d2, 1)
+	if err := s.l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	write(t, a, 10, 20) // while nobody ships
-	r1, d1 = k.Machine(t, "one")
-	l = leads(t, r1, d1, 1)
-	write(t, a, 20, 30)
-	if q := synced(t, l); !q.Reached(p) || q == p {
+	write(t, s.a, 10, 20) // while nobody ships
+	s.r1, s.d1 = k.Machine(t, "one")
+	s.l = leads(t, s.r1, s.d1, 1)
+	write(t, s.a, 20, 30)
+	if q := synced(t, s.l); !q.Reached(p) || q == p {
 		t.Fatalf("the next agent is at %s, the one before was at %s", q, p)
 	}
-	a.Close(t)
-	hands(t, l, f)
-	holds(t, k, d2, 30).Close(t)
+	s.a.Close(t)
+	hands(t, s.l, f)
+	holds(t, k, s.d2, 30).Close(t)
 }
 
 func copyRestarts(t *testing.T, k Kind) {
-	r1, d1 := k.Machine(t, "one")
-	r2, d2 := k.Machine(t, "two")
-	a := k.Open(t, d1)
-	l := leads(t, r1, d1, 1)
-	write(t, a, 0, 10)
-	p := synced(t, l)
-	f := follows(t, r2, d2, 1)
-	if _, err := f.CatchUp(limit(t), p); err != nil {
-		t.Fatal(err)
-	}
+	s := begins(t, k, 10)
+	f, p := s.copies(t)
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
 	}
-	write(t, a, 10, 20)
-	synced(t, l)
-	r2, d2 = k.Machine(t, "two")
-	f = follows(t, r2, d2, 1)
+	write(t, s.a, 10, 20)
+	synced(t, s.l)
+	s.r2, s.d2 = k.Machine(t, "two")
+	f = follows(t, s.r2, s.d2, 1)
 	if at := f.Status().Position; !at.Reached(p) {
 		t.Errorf("the copy begins at %s, and was at %s", at, p)
 	}
-	a.Close(t)
-	hands(t, l, f)
-	holds(t, k, d2, 20).Close(t)
+	s.a.Close(t)
+	hands(t, s.l, f)
+	holds(t, k, s.d2, 20).Close(t)
 }
 
 func flushedTwice(t *testing.T, k Kind) {
-	r1, d1 := k.Machine(t, "one")
-	r2, d2 := k.Machine(t, "two")
-	a := k.Open(t, d1)
-	l := leads(t, r1, d1, 1)
-	write(t, a, 0, 10)
-	a.Close(t)
-	p, sum := flushed(t, l)
-	if err := l.Close(); err != nil {
+	s := begins(t, k, 10)
+	p, sum := s.ends(t)
+	if err := s.l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	r1, d1 = k.Machine(t, "one") // its agent died before it could say so
-	l = leads(t, r1, d1, 1)
-	if p2, sum2 := flushed(t, l); p2 != p || sum2 != sum {
+	s.r1, s.d1 = k.Machine(t, "one") // its agent died before it could say so
+	s.l = leads(t, s.r1, s.d1, 1)
+	if p2, sum2 := flushed(t, s.l); p2 != p || sum2 != sum {
 		t.Errorf("it ended at %s (%s), and asked again at %s (%s)", p, sum, p2, sum2)
 	}
-	f := follows(t, r2, d2, 1)
+	f := follows(t, s.r2, s.d2, 1)
 	if err := f.Apply(limit(t), p, sum); err != nil {
 		t.Fatal(err)
 	}
-	holds(t, k, d2, 10).Close(t)
+	holds(t, k, s.d2, 10).Close(t)
 }
 
 func recoverLocal(t *testing.T, k Kind) {
@@ -406,79 +432,51 @@ func recoverLocal(t *testing.T, k Kind) {
 }
 
 func recoverShipped(t *testing.T, k Kind) {
-	r1, d1 := k.Machine(t, "one")
-	r2, d2 := k.Machine(t, "two")
 	before := time.Now().Add(-time.Second)
-	a := k.Open(t, d1)
-	l := leads(t, r1, d1, 1)
-	write(t, a, 0, 10)
-	p := synced(t, l)
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
-	write(t, a, 10, 20)
-	a.Kill(t)
-	r, err := r2.Recover(limit(t), d2, []agent.Term{{Epoch: 1, Activated: true}})
+	s := begins(t, k, 10)
+	p := s.dies(t, 10, 20)
+	r, err := s.r2.Recover(limit(t), s.d2, []agent.Term{{Epoch: 1, Activated: true}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if r.Complete || r.Position != p || r.Shipped.Before(before) || r.Shipped.After(time.Now().Add(time.Second)) {
 		t.Errorf("recovered %+v, want %s, not complete, shipped just now", r, p)
 	}
-	holds(t, k, d2, 10).Close(t)
+	holds(t, k, s.d2, 10).Close(t)
 }
 
 // What an app has acknowledged is there for everybody, whatever becomes of its machine.
 func recoverAcknowledged(t *testing.T, k Kind) {
-	r1, d1 := k.Machine(t, "one")
-	r2, d2 := k.Machine(t, "two")
-	a := k.Open(t, d1)
-	l := leads(t, r1, d1, 1)
-	write(t, a, 0, 10)
-	p := synced(t, l)
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
-	write(t, a, 10, 20)
-	a.Kill(t)
-	r, err := r2.Recover(limit(t), d2, []agent.Term{{Epoch: 1, Activated: true}})
+	s := begins(t, k, 10)
+	p := s.dies(t, 10, 20)
+	r, err := s.r2.Recover(limit(t), s.d2, []agent.Term{{Epoch: 1, Activated: true}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !r.Complete || !r.Position.Reached(p) || r.Position == p || r.Checksum == "" || !r.Shipped.IsZero() {
 		t.Errorf("recovered %+v, want everything, behind %s", r, p)
 	}
-	holds(t, k, d2, 20).Close(t)
+	holds(t, k, s.d2, 20).Close(t)
 }
 
 func recoverFinal(t *testing.T, k Kind) {
-	r1, d1 := k.Machine(t, "one")
-	r2, d2 := k.Machine(t, "two")
-	a := k.Open(t, d1)
-	l := leads(t, r1, d1, 1)
-	write(t, a, 0, 10)
-	a.Close(t)
-	p, sum := flushed(t, l)
-	r, err := r2.Recover(limit(t), d2, []agent.Term{{Epoch: 1, Activated: true, Final: p}})
+	s := begins(t, k, 10)
+	p, sum := s.ends(t)
+	r, err := s.r2.Recover(limit(t), s.d2, []agent.Term{{Epoch: 1, Activated: true, Final: p}})
 	if err != nil {
 		t.Fatal(err)
 	}
 	if !r.Complete || r.Position != p || r.Checksum != sum {
 		t.Errorf("recovered %+v, want all of %s (%s)", r, p, sum)
 	}
-	holds(t, k, d2, 10).Close(t)
+	holds(t, k, s.d2, 10).Close(t)
 }
 
 func recoverPastNone(t *testing.T, k Kind) {
-	r1, d1 := k.Machine(t, "one")
-	r2, d2 := k.Machine(t, "two")
-	a := k.Open(t, d1)
-	l := leads(t, r1, d1, 1)
-	write(t, a, 0, 10)
-	a.Close(t)
-	p, _ := flushed(t, l)
+	s := begins(t, k, 10)
+	p, _ := s.ends(t)
 	for _, activated := range []bool{false, true} {
-		r, err := r2.Recover(limit(t), d2, []agent.Term{{Epoch: 2, Activated: activated, From: p}, {Epoch: 1, Activated: true, Final: p}})
+		r, err := s.r2.Recover(limit(t), s.d2, []agent.Term{{Epoch: 2, Activated: activated, From: p}, {Epoch: 1, Activated: true, Final: p}})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -486,7 +484,7 @@ func recoverPastNone(t *testing.T, k Kind) {
 			t.Errorf("with epoch 2 activated %t: recovered %+v, want %s, complete %t", activated, r, p, !activated)
 		}
 	}
-	holds(t, k, d2, 10).Close(t)
+	holds(t, k, s.d2, 10).Close(t)
 }
 
 func recoverNothing(t *testing.T, k Kind) {
@@ -516,80 +514,62 @@ func killedApp(t *testing.T, k Kind) {
 }
 
 func otherEpoch(t *testing.T, k Kind) {
-	r1, d1 := k.Machine(t, "one")
-	r2, d2 := k.Machine(t, "two")
-	a := k.Open(t, d1)
-	l := leads(t, r1, d1, 1)
-	write(t, a, 0, 10)
-	p := synced(t, l)
-	f := follows(t, r2, d2, 1)
-	if _, err := f.CatchUp(limit(t), p); err != nil {
-		t.Fatal(err)
-	}
+	s := begins(t, k, 10)
+	f, _ := s.copies(t)
 	if _, err := f.CatchUp(limit(t), events.Position{Epoch: 2, Seq: 1}); err == nil {
 		t.Error("a copy of epoch 1 caught up with one of epoch 2")
 	}
 	if err := f.Close(); err != nil {
 		t.Fatal(err)
 	}
-	a.Close(t)
-	flushed(t, l)
-	closed(t, l)
-	a = k.Open(t, d1)
-	l = leads(t, r1, d1, 2)
-	write(t, a, 10, 20)
-	f = follows(t, r2, d2, 2)
+	s.a.Close(t)
+	flushed(t, s.l)
+	closed(t, s.l)
+	s.a = k.Open(t, s.d1)
+	s.l = leads(t, s.r1, s.d1, 2)
+	write(t, s.a, 10, 20)
+	f = follows(t, s.r2, s.d2, 2)
 	if at := f.Status().Position; at.Epoch != 2 {
 		t.Errorf("a copy of epoch 2 begins at %s", at)
 	}
-	a.Close(t)
-	hands(t, l, f)
-	holds(t, k, d2, 20).Close(t)
+	s.a.Close(t)
+	hands(t, s.l, f)
+	holds(t, k, s.d2, 20).Close(t)
 }
 
 func wrongEnd(t *testing.T, k Kind) {
-	r1, d1 := k.Machine(t, "one")
-	r2, d2 := k.Machine(t, "two")
-	a := k.Open(t, d1)
-	l := leads(t, r1, d1, 1)
-	write(t, a, 0, 10)
-	a.Close(t)
-	p, sum := flushed(t, l)
-	err := follows(t, r2, d2, 1).Apply(limit(t), p, sum+"x")
+	s := begins(t, k, 10)
+	p, sum := s.ends(t)
+	err := follows(t, s.r2, s.d2, 1).Apply(limit(t), p, sum+"x")
 	if err == nil || !strings.Contains(err.Error(), "checksum") {
 		t.Errorf("a copy with another checksum: %v", err)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 500*time.Millisecond)
 	defer cancel()
-	if err := follows(t, r2, d2, 1).Apply(ctx, events.Position{Epoch: 1, Seq: p.Seq + 1}, sum); err == nil {
+	if err := follows(t, s.r2, s.d2, 1).Apply(ctx, events.Position{Epoch: 1, Seq: p.Seq + 1}, sum); err == nil {
 		t.Error("a copy came further than what it follows")
 	}
-	if err := follows(t, r2, d2, 1).Apply(limit(t), p, sum); err != nil {
+	if err := follows(t, s.r2, s.d2, 1).Apply(limit(t), p, sum); err != nil {
 		t.Errorf("followed again: %v", err)
 	}
-	holds(t, k, d2, 10).Close(t)
+	holds(t, k, s.d2, 10).Close(t)
 }
 
 // Nothing is forgotten for an epoch of which there is nothing, and where there is, that stays.
 func kept(t *testing.T, k Kind) {
-	r1, d1 := k.Machine(t, "one")
-	r2, d2 := k.Machine(t, "two")
-	a := k.Open(t, d1)
-	l := leads(t, r1, d1, 1)
-	write(t, a, 0, 10)
-	a.Close(t)
-	p, _ := flushed(t, l)
-	if _, err := r1.Forget(limit(t), d1, 2); err == nil {
+	s := begins(t, k, 10)
+	p, _ := s.ends(t)
+	if _, err := s.r1.Forget(limit(t), s.d1, 2); err == nil {
 		t.Error("epoch 1 is forgotten for an epoch 2 of which there is nothing")
 	}
-	if r, err := r2.Recover(limit(t), d2, []agent.Term{{Epoch: 1, Activated: true, Final: p}}); err != nil || !r.Complete {
+	if r, err := s.r2.Recover(limit(t), s.d2, []agent.Term{{Epoch: 1, Activated: true, Final: p}}); err != nil || !r.Complete {
 		t.Fatalf("epoch 1 should still be there: %+v, %v", r, err)
 	}
-	b := holds(t, k, d2, 10)
-	l2 := leads(t, r2, d2, 2)
+	b := holds(t, k, s.d2, 10)
+	l2 := leads(t, s.r2, s.d2, 2)
 	write(t, b, 10, 20)
 	p2 := synced(t, l2)
-	if _, err := r2.Forget(limit(t), d2, 2); err != nil {
+	if _, err := s.r2.Forget(limit(t), s.d2, 2); err != nil {
 		t.Fatal(err)
 	}
 	r3, d3 := k.Machine(t, "three")
@@ -601,18 +581,14 @@ func kept(t *testing.T, k Kind) {
 }
 
 func forget(t *testing.T, k Kind) {
-	r1, d1 := k.Machine(t, "one")
-	r2, d2 := k.Machine(t, "two")
-	a := k.Open(t, d1)
-	l := leads(t, r1, d1, 1)
-	write(t, a, 0, 10)
-	a.Close(t)
-	p := hands(t, l, follows(t, r2, d2, 1))
-	b := holds(t, k, d2, 10)
-	l2 := leads(t, r2, d2, 2)
+	s := begins(t, k, 10)
+	s.a.Close(t)
+	p := hands(t, s.l, follows(t, s.r2, s.d2, 1))
+	b := holds(t, k, s.d2, 10)
+	l2 := leads(t, s.r2, s.d2, 2)
 	write(t, b, 10, 20)
 	synced(t, l2)
-	if _, err := r2.Forget(limit(t), d2, 2); err != nil {
+	if _, err := s.r2.Forget(limit(t), s.d2, 2); err != nil {
 		t.Fatal(err)
 	}
 	r3, d3 := k.Machine(t, "three")
@@ -663,29 +639,20 @@ func proved(t *testing.T, k Kind) {
 
 // A machine that led an epoch and died before it had shipped all of it follows the next one. What it wrote last stays on its disk.
 func setAside(t *testing.T, k Kind) {
-	r1, d1 := k.Machine(t, "one")
-	r2, d2 := k.Machine(t, "two")
-	a := k.Open(t, d1)
-	l := leads(t, r1, d1, 1)
-	write(t, a, 0, 10)
-	p := synced(t, l)
-	if err := l.Close(); err != nil { // and with it the machine
-		t.Fatal(err)
-	}
-	write(t, a, 10, 20)
-	a.Kill(t)
-	if r, err := r2.Recover(limit(t), d2, []agent.Term{{Epoch: 1, Activated: true}}); err != nil || r.Position != p {
+	s := begins(t, k, 10)
+	p := s.dies(t, 10, 20)
+	if r, err := s.r2.Recover(limit(t), s.d2, []agent.Term{{Epoch: 1, Activated: true}}); err != nil || r.Position != p {
 		t.Fatalf("recovered %+v, %v, want %s", r, err, p)
 	}
-	b := holds(t, k, d2, 10)
-	l2 := leads(t, r2, d2, 2)
+	b := holds(t, k, s.d2, 10)
+	l2 := leads(t, s.r2, s.d2, 2)
 	write(t, b, 20, 25)
-	f := follows(t, r1, d1, 2)
+	f := follows(t, s.r1, s.d1, 2)
 	if _, err := f.CatchUp(limit(t), synced(t, l2)); err != nil {
 		t.Fatal(err)
 	}
-	aside, err := filepath.Glob(d1.Path + ".aside-e1")
-	if d1.Path != "" && (err != nil || len(aside) != 1) { // some have no files
+	aside, err := filepath.Glob(s.d1.Path + ".aside-e1")
+	if s.d1.Path != "" && (err != nil || len(aside) != 1) { // some have no files
 		t.Errorf("what was written last under epoch 1 is gone: %v %v", aside, err)
 	}
 	b.Close(t)

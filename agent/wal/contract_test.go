@@ -9,41 +9,18 @@ import (
 	"testing"
 
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap/zaptest"
 
 	"github.com/go-cluster/go-cluster/agent"
 	"github.com/go-cluster/go-cluster/agent/replicationtest"
-	"github.com/go-cluster/go-cluster/events"
 	"github.com/go-cluster/go-cluster/spec"
-	"github.com/go-cluster/go-cluster/transport"
-	natsserver "github.com/go-cluster/go-cluster/transport/embedded"
+	"github.com/go-cluster/go-cluster/transport/embedded/servertest"
 )
 
 // A log keeps the contract that databases keep.
 func TestContract(t *testing.T) {
 	replicationtest.Run(t, leftOut(), func(t *testing.T) replicationtest.Kind {
-		srv, err := natsserver.Start(natsserver.Options{StoreDir: t.TempDir(), MaxStore: 1 << 30})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(srv.Shutdown)
-		nc, err := nats.Connect("", nats.InProcessServer(srv.InProcess))
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(nc.Close)
-		js, err := jetstream.New(nc)
-		if err != nil {
-			t.Fatal(err)
-		}
-		s, err := events.NewSubjects("test")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := transport.Bootstrap(t.Context(), js, s, transport.BootstrapOptions{}); err != nil {
-			t.Fatal(err)
-		}
+		nc, _, _ := servertest.Cluster(t)
 		return &lab{nc: nc, ends: map[string]*end{}}
 	})
 }

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"testing"
 
-	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/zap"
 
@@ -18,33 +17,14 @@ import (
 	"github.com/go-cluster/go-cluster/agent/replicationtest"
 	"github.com/go-cluster/go-cluster/events"
 	"github.com/go-cluster/go-cluster/spec"
-	"github.com/go-cluster/go-cluster/transport"
-	server "github.com/go-cluster/go-cluster/transport/embedded"
+	"github.com/go-cluster/go-cluster/transport/embedded/servertest"
 )
 
 // The replication of SQLite keeps its contract with apps that have the database open in its own process.
 func TestContract(t *testing.T) {
 	replicationtest.Run(t, leftOut(), func(t *testing.T) replicationtest.Kind {
-		srv, err := server.Start(server.Options{StoreDir: t.TempDir(), MaxStore: 1 << 30})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(srv.Shutdown)
-		nc, err := nats.Connect("", nats.InProcessServer(srv.InProcess))
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(nc.Close)
 		l := &lab{dir: t.TempDir()}
-		if l.js, err = jetstream.New(nc); err != nil {
-			t.Fatal(err)
-		}
-		if l.subjects, err = events.NewSubjects("test"); err != nil {
-			t.Fatal(err)
-		}
-		if err := transport.Bootstrap(t.Context(), l.js, l.subjects, transport.BootstrapOptions{}); err != nil {
-			t.Fatal(err)
-		}
+		_, l.js, l.subjects = servertest.Cluster(t)
 		return l
 	})
 }

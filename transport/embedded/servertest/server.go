@@ -1,4 +1,5 @@
-// Package servertest is a NATS server for tests in testing/synctest bubbles, which can be taken away and brought back.
+// Package servertest is NATS servers for tests: in testing/synctest bubbles one that can be taken away and brought back, outside of them one with the
+// streams of a cluster.
 package servertest
 
 import (
