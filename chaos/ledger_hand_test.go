@@ -27,10 +27,7 @@ func TestRecoveryByHand(t *testing.T) {
 	acked := w.count()
 
 	// The newest copy: on the node that app show names, while nothing has it open.
-	c.must("app", "remove", app)
-	c.until("the app is gone", limit, func(v *projections.Cluster) bool {
-		return v.Apps[app] == nil || len(v.Apps[app].Instances) == 0 && len(v.Apps[app].Open) == 0
-	})
+	c.remove(app)
 	backup := map[string][]byte{}
 	for _, tail := range []string{"", "-wal"} {
 		if b, err := os.ReadFile(c.database(app, from) + tail); err == nil {
@@ -48,10 +45,7 @@ func TestRecoveryByHand(t *testing.T) {
 	again.end()
 
 	// Start from a backup.
-	c.must("app", "remove", app)
-	c.until("the app is gone", limit, func(v *projections.Cluster) bool {
-		return v.Apps[app] == nil || len(v.Apps[app].Instances) == 0 && len(v.Apps[app].Open) == 0
-	})
+	c.remove(app)
 	c.put(app, to, ".restore", backup)
 	c.apply(app, fmt.Sprintf(ledgerSpec+"on_nodes: [%s]\n", app, binary, c.journal(app), to))
 	c.serves(app)
@@ -76,6 +70,15 @@ func TestRecoveryByHand(t *testing.T) {
 	if n := len(c.entries(fresh)); n != acked {
 		t.Errorf("%d entries of a new app, the backup had %d", n, acked)
 	}
+}
+
+// remove removes an app and waits until nothing of it runs.
+func (c *cluster) remove(app string) {
+	c.t.Helper()
+	c.must("app", "remove", app)
+	c.until("the app is gone", limit, func(v *projections.Cluster) bool {
+		return v.Apps[app] == nil || len(v.Apps[app].Instances) == 0 && len(v.Apps[app].Open) == 0
+	})
 }
 
 // put puts a database, and what belongs to it, into the data directory of an app on a node.

@@ -412,7 +412,7 @@ func TestWhatCannotBeMoved(t *testing.T) {
 			c := start(t, calm, "n1", "n2")
 			c.apply("odd", fmt.Sprintf("name: odd\nmode: singleton\nprocess:\n  command: [%s, sample, counter]\n  env: {JOURNAL: %s, INTERVAL: 20ms}\nsqlite: $GC_DATA_DIR/odd.db\n", binary, c.journal("odd")))
 			from := c.on("odd")[0]
-			to := map[string]string{"n1": "n2", "n2": "n1"}[from]
+			to := other(from)
 			found, err := filepath.Glob(filepath.Join(c.dir, "nodes", from, "process", "data", "odd-0"))
 			if err != nil || len(found) != 1 {
 				t.Fatalf("data directory: %v %v", found, err)

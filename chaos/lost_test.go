@@ -23,7 +23,7 @@ func TestDataFoundAgain(t *testing.T) {
 	const app = "ledger"
 	c := start(t, ttl, "n1", "n2")
 	from := c.applyLedger(app)
-	to := map[string]string{"n1": "n2", "n2": "n1"}[from]
+	to := other(from)
 	w := c.writer(app, "a")
 	w.more()
 	until(t, "something has been shipped", limit, func() bool {
@@ -49,15 +49,7 @@ func TestDataFoundAgain(t *testing.T) {
 	})
 	w.more()
 	c.restart(agent)
-	var found *events.DataLost
-	until(t, "what was lost is told", limit, func() bool {
-		for _, e := range c.stored(began) {
-			if d, is := e.Data.(*events.DataLost); is {
-				found = d
-			}
-		}
-		return found != nil
-	})
+	found := c.told(began)
 	if found.Node != from || found.Bytes == 0 || found.From == "" {
 		t.Errorf("%+v", found)
 	}
@@ -83,6 +75,20 @@ func TestDataFoundAgain(t *testing.T) {
 		t.Errorf("told %d times", n)
 	}
 	c.audits(app, true, w)
+}
+
+// told waits until it is told that data were lost, in the events behind a sequence.
+func (c *cluster) told(since uint64) (found *events.DataLost) {
+	c.t.Helper()
+	until(c.t, "what was lost is told", limit, func() bool {
+		for _, e := range c.stored(since) {
+			if d, is := e.Data.(*events.DataLost); is {
+				found = d
+			}
+		}
+		return found != nil
+	})
+	return found
 }
 
 // fill puts some bytes into the ledger's database beside its entries, on the node that has it.
@@ -159,7 +165,7 @@ func TestSmallDataDiffer(t *testing.T) {
 	const app = "ledger"
 	c := start(t, calm, "n1", "n2")
 	from := c.applyLedger(app)
-	to := map[string]string{"n1": "n2", "n2": "n1"}[from]
+	to := other(from)
 	w := c.writer(app, "a")
 	w.more()
 	c.filled(app, from, to, 400_000)
@@ -186,7 +192,7 @@ func TestLargeDataDiffer(t *testing.T) {
 			c := start(t, calm, "n1", "n2")
 			c.apply(app, fmt.Sprintf(spec, app, binary, c.journal(app)))
 			from := c.on(app)[0]
-			to := map[string]string{"n1": "n2", "n2": "n1"}[from]
+			to := other(from)
 			w := c.writer(app, "a")
 			w.more()
 			c.filled(app, from, to, 12<<20)
@@ -195,15 +201,7 @@ func TestLargeDataDiffer(t *testing.T) {
 			began := c.seq()
 			turn(t, c.database(app, from), 6<<20)
 			c.moveLedger(app, from, to)
-			var found *events.DataLost
-			until(t, "what differs is told", limit, func() bool {
-				for _, e := range c.stored(began) {
-					if d, is := e.Data.(*events.DataLost); is {
-						found = d
-					}
-				}
-				return found != nil
-			})
+			found := c.told(began)
 			if st, err := os.Stat(found.Aside); err != nil || st.Size() < 12<<20 || found.Node != from || found.Epoch != 2 {
 				t.Errorf("%+v: %v", found, err)
 			}

@@ -13,22 +13,12 @@ import (
 func TestStepThatWasStoredAgain(t *testing.T) {
 	l := newLab(t)
 	l.options = func(o *Options) { o.Interval = time.Hour }
-	r1, d1 := l.Machine(t, "one")
-	r2, d2 := l.Machine(t, "two")
-	a := l.Open(t, d1)
-	lead := l.lead(t, r1, d1, 1)
-	a.Write(t, 1)
-	p, err := lead.Sync(limit(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	f := l.follow(t, r2, d2, 1)
-	if _, err := f.CatchUp(limit(t), p); err != nil {
-		t.Fatal(err)
-	}
+	c := l.pair(t, 2)
+	f := c.copy
 	f.turn <- struct{}{}
-	a.Write(t, 2)
-	if p, err = lead.Sync(limit(t)); err != nil {
+	c.app.Write(t, 2)
+	p, err := c.lead.Sync(limit(t))
+	if err != nil {
 		t.Fatal(err)
 	}
 	soon, cancel := context.WithTimeout(t.Context(), 4*time.Second)

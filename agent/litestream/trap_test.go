@@ -270,34 +270,22 @@ func TestFullDisk(t *testing.T) {
 // A copy that was away for so long that the steps it needs are gone begins anew, by itself, and says so.
 func TestResyncAfterSteps(t *testing.T) {
 	l := newLab(t)
-	r, d := l.Machine(t, "one")
-	r2, d2 := l.Machine(t, "two")
-	a := l.Open(t, d)
-	lead := l.lead(t, r, d, 1)
-	a.Write(t, 0)
-	p, err := lead.Sync(limit(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	f := l.follow(t, r2, d2, 1)
-	if _, err := f.CatchUp(limit(t), p); err != nil {
-		t.Fatal(err)
-	}
-	if err := f.Close(); err != nil {
+	c := l.pair(t, 1)
+	if err := c.copy.Close(); err != nil {
 		t.Fatal(err)
 	}
 	for n := 1; n < 6; n++ {
-		a.Write(t, n)
-		if _, err := lead.Sync(limit(t)); err != nil {
+		c.app.Write(t, n)
+		if _, err := c.lead.Sync(limit(t)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	err = lead.locked(limit(t), func(ctx context.Context) error {
-		if _, err := lead.db.Snapshot(ctx); err != nil {
+	err := c.lead.locked(limit(t), func(ctx context.Context) error {
+		if _, err := c.lead.db.Snapshot(ctx); err != nil {
 			return err
 		}
-		for _, x := range lead.client.files.level(0, 0) {
-			if err := lead.client.DeleteLTXFiles(ctx, []*ltx.FileInfo{info(x.span, x.size, x.stored)}); err != nil {
+		for _, x := range c.lead.client.files.level(0, 0) {
+			if err := c.lead.client.DeleteLTXFiles(ctx, []*ltx.FileInfo{info(x.span, x.size, x.stored)}); err != nil {
 				return err
 			}
 		}
@@ -306,14 +294,14 @@ func TestResyncAfterSteps(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f = l.follow(t, r2, d2, 1)
-	a.Write(t, 6)
-	a.Close(t)
-	l.move(t, lead, f)
-	if n := f.Status().Resyncs; n != 1 {
+	c.copy = l.follow(t, c.r2, c.d2, 1)
+	c.app.Write(t, 6)
+	c.app.Close(t)
+	l.move(t, c.lead, c.copy)
+	if n := c.copy.Status().Resyncs; n != 1 {
 		t.Errorf("begun anew %d times, want 1", n)
 	}
-	if got := l.Open(t, d2).Numbers(t); len(got) != 7 {
+	if got := l.Open(t, c.d2).Numbers(t); len(got) != 7 {
 		t.Errorf("there are %v", got)
 	}
 }
@@ -426,19 +414,7 @@ func TestNoLogIsLeft(t *testing.T) {
 // What an idle app costs: nothing is stored and nothing listed.
 func TestIdleCostsNothing(t *testing.T) {
 	l := newLab(t)
-	r, d := l.Machine(t, "one")
-	r2, d2 := l.Machine(t, "two")
-	a := l.Open(t, d)
-	lead := l.lead(t, r, d, 1)
-	a.Write(t, 0)
-	p, err := lead.Sync(limit(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	f := l.follow(t, r2, d2, 1)
-	if _, err := f.CatchUp(limit(t), p); err != nil {
-		t.Fatal(err)
-	}
+	l.pair(t, 1)
 	before, sent := l.last(t), l.js.Conn().Stats().OutMsgs
 	timer := time.NewTimer(3 * time.Second)
 	defer timer.Stop()
@@ -599,22 +575,8 @@ func TestNames(t *testing.T) {
 // A copy that is not on the disk what was written to it is found out before anybody has to wait for it, and begins anew.
 func TestDamagedCopy(t *testing.T) {
 	l := newLab(t)
-	r, d := l.Machine(t, "one")
-	r2, d2 := l.Machine(t, "two")
-	a := l.Open(t, d)
-	lead := l.lead(t, r, d, 1)
-	for n := range 5 {
-		a.Write(t, n)
-	}
-	p, err := lead.Sync(limit(t))
-	if err != nil {
-		t.Fatal(err)
-	}
-	f := l.follow(t, r2, d2, 1)
-	if _, err := f.CatchUp(limit(t), p); err != nil {
-		t.Fatal(err)
-	}
-	file, err := os.OpenFile(d2.Path, os.O_RDWR, 0)
+	c := l.pair(t, 5)
+	file, err := os.OpenFile(c.d2.Path, os.O_RDWR, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -624,15 +586,15 @@ func TestDamagedCopy(t *testing.T) {
 	if err := file.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := f.CatchUp(limit(t), p); err != nil {
+	if _, err := c.copy.CatchUp(limit(t), c.at); err != nil {
 		t.Fatal(err)
 	}
-	if n := f.Status().Resyncs; n != 1 {
+	if n := c.copy.Status().Resyncs; n != 1 {
 		t.Errorf("begun anew %d times, want 1", n)
 	}
-	a.Close(t)
-	l.move(t, lead, f)
-	if got := l.Open(t, d2).Numbers(t); len(got) != 5 {
+	c.app.Close(t)
+	l.move(t, c.lead, c.copy)
+	if got := l.Open(t, c.d2).Numbers(t); len(got) != 5 {
 		t.Errorf("there are %v", got)
 	}
 }
