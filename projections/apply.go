@@ -203,7 +203,7 @@ func (c *Cluster) loseIncarnation(e *events.Event, d *events.NodeLost) {
 		if a.Leader != nil && a.Leader.Inc == d.Inc {
 			a.endTerm(e.Stored, nil)
 		}
-		for id, in := range a.Instances {
+		for id, in := range c.maybeOn(a, d.Node) {
 			if in.Inc == d.Inc {
 				a.end(id, events.ReasonNodeLost, causeOf(e))
 			}
@@ -218,7 +218,7 @@ func (c *Cluster) restarted(e *events.Event, node, inc string) {
 		if a.Leader != nil && a.Leader.Node == node && a.Leader.Inc != inc {
 			a.endTerm(e.Stored, nil)
 		}
-		for id, in := range a.Instances {
+		for id, in := range c.maybeOn(a, node) {
 			if in.Node == node && in.Inc != inc {
 				a.end(id, events.ReasonNodeLost, causeOf(e))
 			}

@@ -68,7 +68,7 @@ func (c *Cluster) applyMigration(a *App, e *events.Event) {
 			m.Undoing = d.Undo
 			m.order(e, d.Next)
 			c.promote(a, m, d.Node, e)
-			in := a.place(m.Instance, d.Node, d.Inc, e)
+			in := c.place(a, m.Instance, d.Node, d.Inc, e)
 			in.Role, in.State, in.Healthy = "active", "starting", false
 			switch {
 			case !d.Undo:
@@ -186,7 +186,7 @@ func (c *Cluster) instanceBegins(a *App, m *Migration, e *events.Event) {
 	}
 	switch m.Kind {
 	case events.KindPlace:
-		in := a.place(m.Instance, m.To, m.ToInc, e)
+		in := c.place(a, m.Instance, m.To, m.ToInc, e)
 		in.State, in.Generation, in.SpecRev, in.Put = "assigned", m.Generation, m.SpecRev, m.put(e)
 	case events.KindStop:
 		if in := a.Instances[m.Instance]; in != nil {
@@ -239,7 +239,7 @@ func (c *Cluster) instanceArrives(a *App, m *Migration, e *events.Event) {
 		return
 	}
 	c.promote(a, m, m.To, e)
-	in := a.place(m.Instance, m.To, m.ToInc, e)
+	in := c.place(a, m.Instance, m.To, m.ToInc, e)
 	in.State, in.Healthy, in.Detail, in.Generation, in.SpecRev, in.MovedAt = "running", true, "", m.Generation, m.SpecRev, e.Stored
 	in.Put = m.put(e)
 	in.reached(c, m.Result)
@@ -290,6 +290,7 @@ func (c *Cluster) instanceReturns(a *App, m *Migration, d *events.MigrationFaile
 			if in.State != "failed" || in.Node != m.From { // what failed there, and could not leave, has the reason for it still
 				in.Health = causeOf(e)
 			}
+			c.beenOn(a, m.From)
 			in.Node, in.Inc = m.From, m.FromInc
 			if in.State == "stopping" || m.Granted > 0 {
 				in.State, in.Healthy = "running", true
@@ -299,7 +300,8 @@ func (c *Cluster) instanceReturns(a *App, m *Migration, d *events.MigrationFaile
 }
 
 // place returns the instance, made if need be, on the node.
-func (a *App) place(id, node, inc string, e *events.Event) *Instance {
+func (c *Cluster) place(a *App, id, node, inc string, e *events.Event) *Instance {
+	c.beenOn(a, node)
 	in := a.Instances[id]
 	if in == nil {
 		in = &Instance{ID: id, App: a.Name}

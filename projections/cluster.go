@@ -42,6 +42,7 @@ type Cluster struct {
 	forgotten   uint64                                             // sequence of the last one that is not among them
 	declared    map[string]map[string]Cause                        // what was ever declared: name → hash → first seen; see declared.go
 	declarers   map[string]map[string]bool                         // name → nodes whose programs declare it now
+	been        map[string]map[string]bool                         // app → nodes, see beenOn
 	Metrics     *Metrics
 }
 
@@ -61,7 +62,7 @@ func NewCluster(name string) *Cluster {
 		Evacuations: map[string]*Evacuation{}, Rebalances: map[string]*Rebalance{}, Drains: map[string]*Drain{},
 		Policy: spec.Policy{}.WithDefaults(), PolicyHash: events.HashPolicy(spec.Policy{}.WithDefaults()), Frozen: map[string]string{},
 		Commands: map[string]Outcome{}, Heads: map[events.Aggregate]events.Head{}, Quarantined: map[events.Aggregate]string{},
-		declared: map[string]map[string]Cause{}, declarers: map[string]map[string]bool{}, Metrics: NewMetrics(),
+		declared: map[string]map[string]Cause{}, declarers: map[string]map[string]bool{}, been: map[string]map[string]bool{}, Metrics: NewMetrics(),
 	}
 }
 
