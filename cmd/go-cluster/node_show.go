@@ -58,7 +58,7 @@ func (s *session) nodeTable(nodes []api.NodeView, none string) {
 	}
 	g := newGrid(s.out, header...)
 	for _, n := range nodes {
-		cells := []string{n.ID, s.state(n.Status), s.state(n.Scheduling), strconv.Itoa(len(n.Apps)), percent(n.Load.CPU), percent(n.Load.Memory),
+		cells := []string{n.ID, s.state(n.Status), s.state(n.Scheduling), strconv.Itoa(len(n.Apps)), busy(n, n.Load.CPU), busy(n, n.Load.Memory),
 			labelsLine(n.Labels)}
 		if s.wide() {
 			cells[3] = strings.Join(n.Apps, ",")
@@ -67,6 +67,14 @@ func (s *session) nodeTable(nodes []api.NodeView, none string) {
 		g.row(cells...)
 	}
 	g.flush(none)
+}
+
+// busy writes how busy a node says it is; of one that says nothing any more that is not known.
+func busy(n api.NodeView, f float64) string {
+	if n.Status == api.NodeReady {
+		return percent(f)
+	}
+	return "?"
 }
 
 func capacity(r spec.Resources) string { return fmt.Sprintf("%s cpu, %s", r.CPU, memory(r.Memory)) }
@@ -110,7 +118,7 @@ func (c *client) node(id string) (api.NodeDetail, error) {
 
 func (s *session) nodeDetail(n api.NodeDetail, stays map[string][]api.StayView) {
 	fmt.Fprintf(s.out, "%s  %s  %s  %s  %s  cpu %s of %s  memory %s of %s\n", s.style.bold(n.ID), s.state(n.Status), s.state(n.Scheduling), n.Address,
-		n.Version, percent(n.Load.CPU), n.Capacity.CPU, percent(n.Load.Memory), memory(n.Capacity.Memory))
+		n.Version, busy(n.NodeView, n.Load.CPU), n.Capacity.CPU, busy(n.NodeView, n.Load.Memory), memory(n.Capacity.Memory))
 	for _, o := range n.Orders {
 		s.nodeOrder(n.ID, o)
 		for _, line := range stayLines(stays[o.Order]) {

@@ -19,7 +19,7 @@ func TestTables(t *testing.T) {
 			{ID: "node-1", Status: api.NodeReady, Scheduling: api.Schedulable, Labels: map[string]string{"zone": "a", "role": "compute"},
 				Apps: []string{"convex", "web"}, Load: api.Load{CPU: 0.251, Memory: 0.5}, Address: "10.0.0.1", Version: "1.0.0", Revision: 7,
 				Capacity: spec.Resources{CPU: 4000, Memory: 8 << 30}},
-			{ID: "node-2", Status: api.NodeSuspected, Scheduling: api.Cordoned}}),
+			{ID: "node-2", Status: api.NodeSuspected, Scheduling: api.Cordoned, Load: api.Load{CPU: 0.7}}}),
 		api.MigrationList: always[api.ListRequest]([]api.MigrationView{
 			{ID: "m1", App: "convex", Instance: "convex-0", FromNode: "node-1", ToNode: "node-2", Reason: "manual", Status: api.MigrationCompleted,
 				Step: "activate", Started: &started, DurationMS: 410},
@@ -43,7 +43,7 @@ web     replicas   pending  2/3      node-1,node-2
 `},
 		{"node list", `NODE    STATUS     SCHEDULING   APPS  CPU  MEMORY  LABELS
 node-1  ready      schedulable  2     25%  50%     role=compute,zone=a
-node-2  suspected  cordoned     0     0%   0%      -
+node-2  suspected  cordoned     0     ?    ?       -
 `},
 		{"node list -l zone=a -o wide", `NODE    STATUS  SCHEDULING   APPS        CPU  MEMORY  LABELS               CAPACITY    ADDRESS   VERSION  REVISION
 node-1  ready   schedulable  convex,web  25%  50%     role=compute,zone=a  4 cpu, 8Gi  10.0.0.1  1.0.0    7

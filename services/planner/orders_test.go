@@ -334,5 +334,7 @@ func TestStable(t *testing.T) {
 		if s := stable(); s.Stable || !slices.Contains(s.Waiting, "n1 is suspected") {
 			t.Errorf("%+v", s)
 		}
+		w.put(events.Node("n1"), &events.NodeLeft{Node: "n1", Inc: "n1/1"})
+		refused(w, api.NodeStable, api.StableRequest{Node: "n1"}, api.CodeNotFound, "no node n1")
 	})
 }

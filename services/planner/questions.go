@@ -134,7 +134,7 @@ func (s *Service) stable(ctx context.Context, r *transport.Request) (any, error)
 	var out api.StableReply
 	return &out, s.Question(ctx, r, func(v *projections.Cluster) error {
 		n := v.Nodes[req.Node]
-		if n == nil {
+		if n == nil || !n.Known() || n.Status == projections.StatusLeft { // nothing would ever make it stable
 			return api.Refuse(api.CodeNotFound, "wait-stable: no node %s", req.Node)
 		}
 		out = api.StableReply{Seq: v.Seq, Waiting: []string{}}
