@@ -47,6 +47,7 @@ func (s *Service) plan(ctx context.Context) error {
 				todo []decided
 				at   uint64
 			)
+			sights.Each(live.Hear) // while the fold goes on
 			s.Look(func(v *projections.Cluster) {
 				at = v.Planned
 				if at == done && (wake.IsZero() || !sure || now.Before(wake)) {
@@ -55,7 +56,6 @@ func (s *Service) plan(ctx context.Context) error {
 				if !sure {
 					now = v.Time
 				}
-				sights.Each(live.Hear)
 				plan := live.Plan(v, now)
 				todo, wake = decide(v, plan, live.Busy(), &declared, now, sure)
 			})
