@@ -2,6 +2,7 @@ package spec
 
 import (
 	"cmp"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -121,7 +122,7 @@ func (t Term) String() string {
 	return t.Key + string(t.Op) + t.Values[0]
 }
 
-// Satisfy returns a value with which the term holds, or false when it holds without the label.
+// Satisfy returns a value with which the term holds, or false when it holds without the label, or with none that a label can have.
 func (t Term) Satisfy() (value string, set bool) {
 	switch t.Op {
 	case Equal, In:
@@ -130,10 +131,10 @@ func (t Term) Satisfy() (value string, set bool) {
 		return "true", true
 	case GreaterThan, LessThan:
 		n, err := strconv.ParseInt(t.Values[0], 10, 64)
-		if err != nil {
-			return "", false
-		}
-		if t.Op == GreaterThan {
+		switch {
+		case err != nil, t.Op == LessThan && n <= 0, t.Op == GreaterThan && n == math.MaxInt64:
+			return "", false // no label has such a value
+		case t.Op == GreaterThan:
 			return strconv.FormatInt(n+1, 10), true
 		}
 		return strconv.FormatInt(n-1, 10), true

@@ -159,3 +159,22 @@ func FuzzSelector(f *testing.F) {
 		}
 	})
 }
+
+// What a term is said to be satisfied by can be the value of a label, and satisfies it.
+func TestSatisfy(t *testing.T) {
+	for text, want := range map[string]string{"a=b": "b", "a in (x,y)": "x", "a": "true", "a>3": "4", "a<3": "2", "a<1": "0",
+		"a<0": "", "a>9223372036854775807": "", "a!=b": "", "!a": ""} {
+		sel, err := ParseSelector(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		term := sel.Terms()[0]
+		value, set := term.Satisfy()
+		if value != want || set != (want != "") {
+			t.Errorf("%s: %q, %t", text, value, set)
+		}
+		if set && (!term.Matches(map[string]string{"a": value}) || ValidateLabelValue("a", value) != nil) {
+			t.Errorf("%s: %q does not do", text, value)
+		}
+	}
+}

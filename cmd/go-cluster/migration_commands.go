@@ -86,7 +86,7 @@ func (s *session) migrationDetail(now time.Time, m api.MigrationDetail) {
 	if m.Started != nil {
 		fmt.Fprintf(s.out, "  started %s", ago(now, *m.Started))
 	}
-	if !openMigration(m.MigrationView) {
+	if !openMigration(m.MigrationView) && m.Started != nil {
 		fmt.Fprintf(s.out, "  took %s", took(millis(m.DurationMS)))
 	}
 	fmt.Fprintln(s.out)

@@ -137,3 +137,12 @@ func TestNodeShowSaysWhatStays(t *testing.T) {
 		t.Errorf("%+v", o)
 	}
 }
+
+// What was never started took no time.
+func TestMigrationThatNeverStarted(t *testing.T) {
+	p := servePlane(t, "never", answers{api.MigrationShow: always[api.MigrationRequest](api.MigrationDetail{MigrationView: api.MigrationView{ID: "m1",
+		Instance: "db-0", FromNode: "n1", ToNode: "n2", Reason: "drain", Trigger: "manual", Status: api.MigrationCancelled, Detail: "denied by cli:ana"}})})
+	if o := p.cli("migration", "show", "m1"); !strings.HasPrefix(o.out, "m1  db-0  n1 → n2  cancelled  drain, manual\n  denied by cli:ana\n") {
+		t.Errorf("%+v", o)
+	}
+}
