@@ -106,6 +106,8 @@ func TestHoldIsOfTheLog(t *testing.T) {
 		"a move that is given up": {begun(out, true, kept), []then{{toSync, true}, {toCatchUp, true}, {&events.MigrationFailed{Ref: out, Left: events.LeftAtSource}, false}}},
 		"a step-down that is late": {begun(out, true, kept), []then{{toSync, true}, {toCatchUp, true}, {toStepDown, true},
 			{&events.StepTimedOut{Ref: out, Step: events.StepStepDown, Next: undo}, false}}},
+		"a move that is called off during its step-down": {begun(out, true, kept), []then{{toSync, true}, {toCatchUp, true}, {toStepDown, true},
+			{&events.LeadershipGranted{Ref: out, Epoch: 2, Node: "here", Inc: "i1", Undo: true, Next: undo}, false}}},
 		"an epoch that is over here": {begun(out, true, kept), []then{{toSync, true}, {&events.LeadershipReleased{Ref: out, Epoch: 1, Node: "here", Inc: "i1"}, false}}},
 		"a move without":             {begun(out, false, kept), []then{{toSync, false}, {toCatchUp, false}, {toStepDown, false}}},
 		"a log":                      {begun(out, true, spec.App{Name: "app", Mode: spec.Singleton, Log: true}.WithDefaults()), []then{{toSync, false}, {toCatchUp, false}}},

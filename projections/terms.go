@@ -19,6 +19,9 @@ func (a *App) begin(d *events.LeadershipGranted, at time.Time) {
 		if before.EndedAt.IsZero() {
 			before.EndedAt = at
 		}
+		if a.Leader != nil && !a.Leader.Ended { // its own leader is granted this one: until that knows, it acknowledges at once again
+			before.Stored = events.Position{}
+		}
 		switch {
 		case d.Result != nil && t.From.Epoch == before.Epoch && before.Final == (events.Position{}) && before.Inc == d.Inc: // restarted in place
 			before.Final, before.Checksum = t.From, d.Result.Checksum
