@@ -250,7 +250,7 @@ func (p *planner) forced(a *projections.App) {
 		} else {
 			refused, later = of.rejections(), of.later()
 		}
-		stranded := false // it does not run, and may not be started where it is
+		stranded := in.State == "failed" && len(broken) > 0 && !n.Draining() // it does not run, and may not be started where it is
 		if in.State == "failed" && len(broken) == 0 && !n.Draining() {
 			// Nowhere else: the same node again once its back-off is over.
 			until, _, rests := resting(a, n.ID, p.now)
@@ -283,7 +283,7 @@ func (p *planner) forced(a *projections.App) {
 		invalid := len(broken) > 0 && a.Spec.OnInvalid != spec.OnInvalidKeep
 		if (invalid || stranded) && later.IsZero() && room == roomNone && !onlyBusy(refused) {
 			// Nowhere to go: it is stopped, gracefully, its data kept. What is stranded would only keep from others the place that it
-			// cannot use itself.
+			// cannot use itself, and to keep what does not run is no service.
 			p.decide(a, m, 0, listed(refused))
 		}
 	}

@@ -83,7 +83,9 @@ func (p *planner) leave(a *projections.App, in *projections.Instance, n *project
 		if len(broken) > 0 && a.Spec.OnInvalid == spec.OnInvalidKeep && len(orders(p.v, n)) == 0 {
 			if best, of := p.target(a, in.Node); best == nil && len(a.Instances) == 1 {
 				p.pend(a, in.ID, 1, append(broken, of.rejections()...), of.later(), true)
-				return // it is the last one, and nowhere else is there a place
+				if in.State != "failed" {
+					return // it is the last one, and nowhere else is there a place
+				}
 			}
 		}
 		p.decide(a, m, 0, nil)

@@ -163,14 +163,16 @@ func (u *usage) back() {
 	}
 }
 
-// onTheWay lists the ends of an open move at which its instance counts though it is not placed there.
+// onTheWay lists the ends of an open move at which its instance counts though it is not placed there. What is restarted where it is, and was
+// ended there meanwhile, may be back any moment.
 func onTheWay(a *projections.App, m *projections.Migration) (nodes []string) {
 	if planted.ForgetInFlight {
 		return nil
 	}
 	in := a.Moved(m)
-	for _, end := range []string{m.From, m.To} {
-		if end != "" && (in == nil || in.Node != end) && (end != m.From || m.From != m.To) {
+	for i, end := range []string{m.From, m.To} {
+		once := i == 0 && m.From == m.To
+		if end != "" && !once && (in == nil || in.Node != end) {
 			nodes = append(nodes, end)
 		}
 	}
