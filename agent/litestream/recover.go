@@ -75,6 +75,7 @@ func (r *Replication) older(ctx context.Context, d agent.Data, than uint64) (age
 	if err != nil {
 		return agent.Recovered{}, err
 	}
+	s.sure = true
 	files, err := s.before(ctx, h)
 	if err != nil {
 		return agent.Recovered{}, err
@@ -171,6 +172,7 @@ func (r *Replication) shipped(ctx context.Context, d agent.Data, h history) (age
 	if err != nil {
 		return agent.Recovered{}, err
 	}
+	s.sure = true
 	files, err := s.list(ctx, h)
 	if err != nil {
 		return agent.Recovered{}, err

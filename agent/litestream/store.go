@@ -30,6 +30,7 @@ type store struct {
 	stream jetstream.Stream
 	bucket string
 	chunk  uint32
+	sure   bool // what is listed is all that was acknowledged; see all
 }
 
 // Bucket returns the name of the object store that has the data of an app.
@@ -115,8 +116,50 @@ func (s *store) list(ctx context.Context, h history) ([]file, error) {
 	return out, nil
 }
 
-// all returns every object that there is. The library's own list takes one that was cut off for the whole.
+// all returns every object that there is. Any server that keeps the bucket may answer, and one that is behind does not know of what the others have
+// acknowledged: who wants to be sure asks until the answer has what the stream's leader had before.
 func (s *store) all(ctx context.Context) (out []*jetstream.ObjectInfo, err error) {
+	for began := time.Now(); ; pause(ctx, doubtAfter) {
+		missing := map[string]bool{}
+		if s.sure {
+			if missing, err = s.names(ctx); err != nil {
+				return nil, err
+			}
+		}
+		if out, err = s.told(ctx); err != nil {
+			return nil, err
+		}
+		for _, info := range out {
+			delete(missing, info.Name)
+		}
+		if len(missing) == 0 {
+			return slices.DeleteFunc(out, func(info *jetstream.ObjectInfo) bool { return info.Deleted }), nil
+		}
+		if time.Since(began) > quietTime {
+			return nil, fmt.Errorf("list object store %s: who answers does not have %d objects that are stored", s.bucket, len(missing))
+		}
+	}
+}
+
+// names returns the objects of all histories that the stream's leader has.
+func (s *store) names(ctx context.Context) (map[string]bool, error) {
+	prefix := "$O." + s.bucket + ".M."
+	info, err := s.stream.Info(ctx, jetstream.WithSubjectFilter(prefix+">"))
+	if err != nil {
+		return nil, fmt.Errorf("objects of object store %s: %w", s.bucket, err)
+	}
+	out := map[string]bool{}
+	for subject := range info.State.Subjects {
+		name, err := base64.URLEncoding.DecodeString(strings.TrimPrefix(subject, prefix))
+		if _, ok := historyOf(string(name)); ok && err == nil {
+			out[string(name)] = true
+		}
+	}
+	return out, nil
+}
+
+// told returns every object that somebody tells of, deleted ones, too. The library's own list takes one that was cut off for the whole.
+func (s *store) told(ctx context.Context) (out []*jetstream.ObjectInfo, err error) {
 	updates, stop, err := s.watch(ctx)
 	if err != nil {
 		return nil, err
@@ -133,9 +176,8 @@ func (s *store) all(ctx context.Context) (out []*jetstream.ObjectInfo, err error
 				return nil, fmt.Errorf("list object store %s: it was cut off after %d", s.bucket, len(out))
 			case info == nil:
 				return out, nil
-			case !info.Deleted:
-				out = append(out, info)
 			}
+			out = append(out, info)
 		case <-quiet.C:
 			return nil, fmt.Errorf("list object store %s: nothing came after %d", s.bucket, len(out))
 		case <-ctx.Done():
