@@ -14,9 +14,9 @@ import (
 // Acknowledger is a driver whose actives can be kept from acknowledging what they have committed.
 type Acknowledger interface {
 	// AcknowledgeAfter has each commit under the epoch that is made after its return be acknowledged only once stored has returned nil, which is
-	// called after the commit; nil has them acknowledged at once again. The epoch may still have to begin. It returns false, and does nothing, for an
-	// instance that is not known. It does not block.
-	AcknowledgeAfter(id string, epoch uint64, stored func(context.Context) error) bool
+	// called after the commit; nil has them acknowledged at once again. The epoch may still have to begin, and the instance to become known: a program
+	// that is started anew knows of none. It does not block.
+	AcknowledgeAfter(id string, epoch uint64, stored func(context.Context) error)
 }
 
 // holdRetry is how long after a failure it is tried again to store what somebody waits for.
@@ -145,10 +145,7 @@ func (r *replicas) hold(id string, epoch uint64, on bool) {
 			return err
 		}
 		h = newHold(epoch, ship, r.log.With(zap.String("instance", id), zap.Uint64("epoch", epoch)))
-		if !acks.AcknowledgeAfter(id, epoch, h.wait) {
-			h.end()
-			h = nil
-		}
+		acks.AcknowledgeAfter(id, epoch, h.wait)
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()

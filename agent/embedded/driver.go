@@ -51,6 +51,7 @@ type Driver struct {
 
 	mu        sync.Mutex
 	instances map[string]*instance
+	stored    map[string]after // by instance, known or not: what the commits of an epoch, begun or not, wait for
 	notify    []func(string)
 	hooking   map[string]chan struct{} // hooks under way, by app and name
 }
@@ -67,7 +68,7 @@ var (
 
 // New returns a driver that runs nothing yet.
 func New(o Options) *Driver {
-	d := &Driver{dir: o.Dir, apps: map[string]App{}, limit: o.Limit, log: o.Log, instances: map[string]*instance{}, hooking: map[string]chan struct{}{},
+	d := &Driver{dir: o.Dir, apps: map[string]App{}, limit: o.Limit, log: o.Log, instances: map[string]*instance{}, stored: map[string]after{}, hooking: map[string]chan struct{}{},
 		rights: &rights{boot: o.Boot, highest: map[string]uint64{}}}
 	if d.limit == 0 {
 		d.limit = 30 * time.Second
@@ -91,7 +92,6 @@ type instance struct {
 	die    context.CancelCauseFunc
 	term   context.Context // of its role; nil before the first
 	retire context.CancelCauseFunc
-	stored after         // what the commits of an epoch, begun or not, wait for
 	gate   *gate         // of the active, until its step-down has ended
 	last   *gate         // the one before: writes may still be under way in it
 	ended  chan struct{} // closed when the functions of an instance that was killed have returned

@@ -152,8 +152,8 @@ func (d *Driver) turn(x *instance, role string, epoch uint64, g *gate) (context.
 	if x.retire != nil {
 		x.retire(errOtherRole)
 	}
-	if g != nil && g != x.gate && x.stored.epoch == g.epoch {
-		g.acknowledge(x.stored.wait)
+	if a := d.stored[x.want.ID]; g != nil && g != x.gate && a.epoch == g.epoch {
+		g.acknowledge(a.wait)
 	}
 	ctx, retire := context.WithCancelCause(x.life)
 	x.term, x.retire, x.gate = carry(ctx, d.place(x, role, epoch), g), retire, g
@@ -280,18 +280,17 @@ func (d *Driver) active(id string) (*instance, *gate) {
 }
 
 // AcknowledgeAfter implements agent.Acknowledger.
-func (d *Driver) AcknowledgeAfter(id string, epoch uint64, stored func(context.Context) error) bool {
+func (d *Driver) AcknowledgeAfter(id string, epoch uint64, stored func(context.Context) error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	x := d.instances[id]
-	if x == nil {
-		return false
+	if stored == nil {
+		delete(d.stored, id)
+	} else {
+		d.stored[id] = after{epoch, stored}
 	}
-	x.stored = after{epoch, stored}
-	if x.gate != nil && x.gate.epoch == epoch {
+	if x := d.instances[id]; x != nil && x.gate != nil && x.gate.epoch == epoch {
 		x.gate.acknowledge(stored)
 	}
-	return true
 }
 
 // drained waits, not for ever, for the writes that were under way when an instance ended otherwise.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
@@ -101,8 +102,15 @@ func TestWhatIsHeldBack(t *testing.T) {
 	}
 }
 
-// What is to be waited for before the epoch has begun is waited for from its first moment on; OnActive itself does not wait with its own context.
+// What is to be waited for before the epoch has begun is waited for from its first moment on, prepared or not: the program may have been started
+// again since. OnActive itself does not wait with its own context.
 func TestHeldBackFromTheFirstMoment(t *testing.T) {
+	for _, prepared := range []bool{true, false} {
+		t.Run(fmt.Sprintf("prepared %t", prepared), func(t *testing.T) { heldBackFromTheFirstMoment(t, prepared) })
+	}
+}
+
+func heldBackFromTheFirstMoment(t *testing.T, prepared bool) {
 	var p *place
 	asked := 0
 	own, other := errors.New("not called"), errors.New("not called")
@@ -117,12 +125,12 @@ func TestHeldBackFromTheFirstMoment(t *testing.T) {
 		_, other = p.db.ExecContext(context.WithoutCancel(t.Context()), "INSERT INTO e VALUES (2)")
 		return nil
 	}})
-	if _, err := p.driver.Prepare(t.Context(), p.in); err != nil {
-		t.Fatal(err)
+	if prepared {
+		if _, err := p.driver.Prepare(t.Context(), p.in); err != nil {
+			t.Fatal(err)
+		}
 	}
-	if !p.driver.AcknowledgeAfter("ledger-0", 3, func(context.Context) error { asked++; return nil }) {
-		t.Fatal("it is prepared, and not known")
-	}
+	p.driver.AcknowledgeAfter("ledger-0", 3, func(context.Context) error { asked++; return nil })
 	p.leads(3)
 	if own != nil || other != nil || asked != 1 {
 		t.Errorf("its own: %v, another's: %v, asked %d times", own, other, asked)
