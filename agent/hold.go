@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"go.uber.org/zap"
-
-	"github.com/go-cluster/go-cluster/api"
 )
 
 // Acknowledger is a driver whose actives can be kept from acknowledging what they have committed.
@@ -197,11 +195,7 @@ func (w *worker) holdsBack(o order) bool {
 	w.mu.Lock()
 	w.hold()
 	w.mu.Unlock()
-	if w.a.data.holding(o.instance, o.leader.Epoch) {
-		return true
-	}
-	st, ok := w.a.cfg.Driver.Status(o.instance)
-	return !ok || !lives(st.State) || st.Role != api.RoleActive // it commits nothing any more
+	return w.a.data.holding(o.instance, o.leader.Epoch)
 }
 
 // storesBefore returns an error while the source of a move with Sync cannot store what was written: before it has stepped down.

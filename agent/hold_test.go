@@ -10,7 +10,9 @@ import (
 
 	"go.uber.org/zap"
 
+	"github.com/go-cluster/go-cluster/api"
 	"github.com/go-cluster/go-cluster/events"
+	"github.com/go-cluster/go-cluster/projections"
 	"github.com/go-cluster/go-cluster/spec"
 )
 
@@ -130,5 +132,30 @@ func TestHoldIsOfTheLog(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// exits is a driver of programs that acknowledge by themselves, of which the one here has just exited and is started again soon.
+type exits struct{ Driver }
+
+func (exits) Status(string) (Status, bool) {
+	return Status{State: StateStopped, Role: api.RoleActive}, true
+}
+
+// Nobody says of a program that acknowledges by itself that it is held back, not even while it does not run.
+func TestWhoCannotBeHeldBack(t *testing.T) {
+	h := settled(spec.Singleton)
+	h.event(&events.AppApplied{Spec: spec.App{Name: "app", Mode: spec.Singleton, SQLite: "$GC_DATA_DIR/app.db"}.WithDefaults(), SpecRev: 2, Generation: 1})
+	h.event(&events.MigrationStarted{Ref: ref("m2", "here", "there"), Kind: events.KindMove, SpecRev: 2, Generation: 1, FromInc: "i1", ToInc: "j1", Sync: true, Next: here(events.StepSync)})
+	auth := newAuthority(func() time.Duration { return 0 }, 0)
+	auth.extend("i1", time.Hour)
+	r := &replicas{Driver: exits{}, log: zap.NewNop(), holds: map[string]*hold{}, ends: map[string]*replica{}}
+	w := &worker{a: &agent{cfg: Config{Driver: r}, auth: auth, data: r}, view: h.assignment, current: true}
+	epoch, on := w.view.holds("i1")
+	if !on {
+		t.Fatal("nothing is to be held back")
+	}
+	if w.holdsBack(order{instance: "app-0", sync: true, leader: projections.Leader{Epoch: epoch}}) {
+		t.Error("it is said to be")
 	}
 }
