@@ -194,6 +194,8 @@ func (p *plan) fits(a *app, m events.Move, n *node, bad func(string, ...any)) {
 		switch apart := slices.Contains(a.spec.AwayFromApp, name) || slices.Contains(o.spec.AwayFromApp, m.App); {
 		case p.standby[id] && !m.Standby():
 			continue // it gives way
+		case p.standby[id] && p.serves(m.To, name):
+			continue // what comes to it, or leaves it, has its room
 		case apart && !p.standby[id]:
 			bad("%s is there or on its way, and they keep apart", id)
 		}
@@ -206,6 +208,16 @@ func (p *plan) fits(a *app, m events.Move, n *node, bad func(string, ...any)) {
 		bad("with it %s of %s memory are taken", memory, n.facts.Memory)
 	}
 	p.ports(a, m, n, bad)
+}
+
+// serves says whether an app has an instance on a node, or on its way there, that is no standby.
+func (p *plan) serves(node, app string) bool {
+	for id, name := range p.at[node] {
+		if name == app && !p.standby[id] {
+			return true
+		}
+	}
+	return false
 }
 
 // ports holds the fixed ports of an app against those that are taken on the same host, which may be that of several nodes.
