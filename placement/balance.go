@@ -32,15 +32,21 @@ func Balance(v *projections.Cluster, apps []string) Proposal {
 }
 
 // AutoBalance proposes what the policy asks for: nothing while the imbalance is within its threshold, else the fewest moves to half
-// of it. What moved within twice the cooldown before now stays.
+// of it. What moved within twice the cooldown before now stays. Like Balance, it sends no app to a node where that rests after a failure.
 func AutoBalance(v *projections.Cluster, now time.Time) Proposal {
 	return propose(v, engine.Request{Voluntary: true}, now)
 }
 
-// Rests is when the first of the instances that AutoBalance leaves alone, because they moved lately, may be moved again; zero for none.
+// Rests is when the first of the instances that AutoBalance leaves alone, because they moved lately, may be moved again, or the first node be used
+// where an app has failed; zero for none.
 func Rests(v *projections.Cluster, now time.Time) (until time.Time) {
 	rest := 2 * max(v.Policy.AutoRebalance.CooldownPeriod.D(), v.Policy.Migration.CooldownPeriod.D())
 	for _, a := range v.Apps {
+		for node := range a.Backoff {
+			if at, _, yes := resting(a, node, now); yes {
+				until = earliest(until, at)
+			}
+		}
 		for _, in := range a.Instances {
 			if at := in.MovedAt.Add(rest); rest > 0 && !in.MovedAt.IsZero() && at.After(now) {
 				until = earliest(until, at)
@@ -52,6 +58,7 @@ func Rests(v *projections.Cluster, now time.Time) (until time.Time) {
 
 func propose(v *projections.Cluster, r engine.Request, now time.Time) Proposal {
 	s := live(v, now)
+	restful(s, v, now)
 	r.Apps = movable(v, r)
 	if len(r.Apps) == 0 {
 		m := Imbalance(v)
@@ -129,13 +136,41 @@ func live(v *projections.Cluster, now time.Time) *snapshot.State {
 			can = append(can, n.ID)
 		}
 		if narrow {
-			s.Apps[i].OnNodes = can
-			if len(can) == 0 {
-				s.Apps[i].OnNodes = []string{"-"} // no node can have this name
-			}
+			only(&s.Apps[i], can)
 		}
 	}
 	return s
+}
+
+// restful keeps apps from the nodes where they failed and rest, but for what they have there: a rebalance would send them there anew at once
+// when it has failed, for ever.
+func restful(s *snapshot.State, v *projections.Cluster, now time.Time) {
+	for i := range s.Apps {
+		a := v.Apps[s.Apps[i].Name]
+		rests := func(node string) bool {
+			_, _, yes := resting(a, node, now)
+			return yes && !placedAt(a, node)
+		}
+		if len(a.Backoff) == 0 {
+			continue
+		}
+		can := slices.Clone(s.Apps[i].OnNodes)
+		if len(can) == 0 {
+			for _, n := range s.Nodes {
+				can = append(can, n.ID)
+			}
+		}
+		if left := slices.DeleteFunc(slices.Clone(can), rests); len(left) < len(can) {
+			only(&s.Apps[i], left)
+		}
+	}
+}
+
+// only lets an app use the named nodes and no others.
+func only(a *snapshot.App, nodes []string) {
+	if a.OnNodes = nodes; len(nodes) == 0 {
+		a.OnNodes = []string{"-"} // no node can have this name
+	}
 }
 
 // movable names the apps that a rebalance may move: neither removed nor spread over all nodes nor on the move already, not bound to
