@@ -119,10 +119,13 @@ func appendMark(path string, line []byte) (done bool, err error) {
 	if bad != nil || end+int64(len(line)) > markRoom {
 		return false, nil
 	}
-	if _, err := f.WriteAt(line, end); err != nil {
-		return false, err
+	if _, err = f.WriteAt(line, end); err == nil {
+		err = errors.Join(f.Truncate(end+int64(len(line))), f.Sync())
 	}
-	return true, errors.Join(f.Truncate(end+int64(len(line))), f.Sync())
+	if err != nil { // it may be read and not be on the disk: who tries again must not find it done
+		return false, errors.Join(err, f.Truncate(end))
+	}
+	return true, nil
 }
 
 func syncDir(dir string) error {
