@@ -92,7 +92,7 @@ func (c *checker) moves() {
 		}
 		_, again := last[m.Instance]
 		last[m.Instance] = m.To
-		if again && (m.Class == events.ClassForced || m.Class == events.ClassRecovery) {
+		if again && m.From != "" && (m.Class == events.ClassForced || m.Class == events.ClassRecovery) { // what was ended is missing, wherever it is placed
 			c.bad(m.Instance, "moves on as %s, and it may stay where it came to", m.Class)
 		}
 		if again || in == nil || m.From == "" {
@@ -158,7 +158,7 @@ func (c *checker) order() {
 func (c *checker) carryOut() {
 	skewed := map[string]bool{}
 	for _, m := range c.p.Moves {
-		if c.w.apps[m.App] != nil && m.To != "" && len(c.w.skew(m.App)) > 0 {
+		if c.w.apps[m.App] != nil && m.To != "" && len(c.w.skews(m.App)) > 0 {
 			skewed[m.App] = true // before anything moves
 		}
 	}
@@ -201,8 +201,8 @@ func (c *checker) carryOut() {
 	for _, app := range slices.Sorted(maps.Keys(c.w.apps)) {
 		moved := slices.ContainsFunc(c.p.Moves, func(m snapshot.Move) bool { return m.App == app && m.To != "" })
 		if moved && !skewed[app] && len(c.w.apps[app].SpreadOver) > 0 {
-			if wrong := c.w.skew(app); len(wrong) > 0 {
-				c.bad(app, "in the end %s", join(wrong))
+			for _, s := range c.w.skews(app) {
+				c.bad(app, "in the end %s", s)
 			}
 		}
 	}

@@ -54,6 +54,7 @@ func TestCheckBites(t *testing.T) {
 		"the plan says of a on n3":          {move("a", "n3", "n2", events.ClassBalance, 1)},
 		"moves on from n1, where it is not": {move("a", "n1", "n2", events.ClassBalance, 1), move("a", "n1", "n3", events.ClassBalance, 2)},
 		"without waiting for its own move":  {move("a", "n1", "n2", events.ClassBalance, 1), move("a", "n2", "n3", events.ClassBalance, 2)},
+		"moves on as forced":                {move("a", "n1", "n2", events.ClassBalance, 1), move("a", "n2", "n3", events.ClassForced, 2)},
 		"stays":                             {move("a", "n1", "n1", events.ClassBalance, 1)},
 		"without class or reason":           {{Instance: "a-0", App: "a", From: "n1", To: "n3", Wave: 1}},
 		"has to leave n1: false":            {move("a", "n1", "n3", events.ClassForced, 1)},
@@ -67,6 +68,15 @@ func TestCheckBites(t *testing.T) {
 		}
 	}
 	s := uneven()
+	s.Nodes[0].Labels = map[string]string{"role": "y"}
+	back := move("a", "", "n3", events.ClassForced, 2)
+	back.After = []string{"a-0"}
+	for _, v := range check.Plan(s, &snapshot.Plan{Moves: []snapshot.Move{move("a", "n1", "", events.ClassForced, 1), back}}) {
+		if v.Instance == "a-0" {
+			t.Errorf("it has to leave n1, has no place, and gets one later: %s", v)
+		}
+	}
+	s = uneven()
 	s.Nodes[0].Scheduling = "draining"
 	if found := check.Plan(s, &snapshot.Plan{}); len(found) != 3 {
 		t.Errorf("three have to leave and nothing says so: %v", found)

@@ -54,7 +54,7 @@ func (w *world) shift(id, app, node string) {
 
 // quality is how good a state is.
 type quality struct {
-	broken int              // rules that instances break
+	broken int              // rules that instances break; one of spread counts as often as members are too many
 	over   snapshot.Amounts // by resource: what is overdrawn on all nodes
 	points int              // of preference
 	uneven *big.Rat         // Σ count²/weight
@@ -75,7 +75,9 @@ func (w *world) quality() quality {
 		}
 	}
 	for name := range w.apps {
-		q.broken += len(w.skew(name))
+		for _, s := range w.skews(name) {
+			q.broken += s.beyond()
+		}
 	}
 	count := map[string]int{}
 	for id, there := range w.on {

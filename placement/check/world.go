@@ -143,8 +143,21 @@ func (w *world) wrong(id, node string, follows bool) (out []string) {
 	return out
 }
 
-// skew lists the spread rules that the app breaks in the present state.
-func (w *world) skew(app string) (out []string) {
+// skew is a spread rule that an app breaks.
+type skew struct {
+	label          string
+	low, high, max int // members on the values that have the fewest and the most, and by how many they may differ
+}
+
+func (s skew) String() string {
+	return fmt.Sprintf("%s: from %d to %d, skew %d", s.label, s.low, s.high, s.max)
+}
+
+// beyond is by how many members more than it may the rule is broken.
+func (s skew) beyond() int { return s.high - s.low - s.max }
+
+// skews lists the spread rules that the app breaks in the present state.
+func (w *world) skews(app string) (out []skew) {
 	for _, so := range w.apps[app].SpreadOver {
 		count := map[string]int{}
 		for i := range w.s.Nodes {
@@ -173,7 +186,7 @@ func (w *world) skew(app string) (out []string) {
 			low, high = min(low, c), max(high, c)
 		}
 		if len(count) > 0 && high-low > so.MaxSkew {
-			out = append(out, fmt.Sprintf("%s: from %d to %d, skew %d", so.Label, low, high, so.MaxSkew))
+			out = append(out, skew{so.Label, low, high, so.MaxSkew})
 		}
 	}
 	return out
