@@ -162,7 +162,7 @@ func said(e events.Event, of focus) (what string, facts []string) {
 		return fmt.Sprintf("a rebalance was triggered (%s, %s)", d.Reason, d.Order), facts
 	case *events.AppApplied:
 		if d.Declared != "" {
-			return fmt.Sprintf("%s was declared by the program on %s (revision %d)", d.Spec.Name, strings.TrimPrefix(e.Actor, "agent:"), d.SpecRev), rulesFacts(d.Spec)
+			return fmt.Sprintf("%s was declared by its programs (revision %d)", d.Spec.Name, d.SpecRev), rulesFacts(d.Spec) // its cause says on which node
 		}
 		return fmt.Sprintf("%s was applied (revision %d, generation %d)", d.Spec.Name, d.SpecRev, d.Generation), rulesFacts(d.Spec)
 	case *events.PlacementUpdated:
