@@ -2,6 +2,7 @@ package engine
 
 import (
 	"fmt"
+	"math/big"
 	"slices"
 
 	"github.com/go-cluster/go-cluster/events"
@@ -132,7 +133,7 @@ func (pl *planner) bound(out *snapshot.Plan, steps []step) (proof snapshot.Certi
 	if o := pl.flow; o != nil {
 		best, levels := o.best, o.levels
 		lo, hi := o.lo, o.hi
-		if !o.exact { // as even as the plan is: no node outside what its fullest and emptiest have
+		if !o.exact || !pl.asCounted() { // as even as the plan is: no node outside what its fullest and emptiest have
 			lo, hi = pl.reached()
 			for _, u := range pl.pending {
 				pl.stops[u] = true
@@ -158,6 +159,22 @@ func (pl *planner) bound(out *snapshot.Plan, steps []step) (proof snapshot.Certi
 		out.Bound = snapshot.Bound{MinMoves: len(out.Moves), Exact: true}
 	}
 	return proof
+}
+
+// asCounted says whether the plan is as even as the count found, which what is placed after it may have changed: only then does the count's proof
+// say anything of it.
+func (pl *planner) asCounted() bool {
+	o := pl.flow
+	if o.levels == nil {
+		return true
+	}
+	more := new(big.Rat) // Σ count²/weight that the plan has beyond the count
+	for i, n := range o.nodes {
+		if is, was := int64(pl.b.weight[n]), int64(o.best.Load[i]); is != was {
+			more.Add(more, big.NewRat(is*is-was*was, pl.p.Nodes[n].Weight))
+		}
+	}
+	return more.Sign() <= 0
 }
 
 // tradeless says whether those without a place could have none whatever else moved: every node that takes them has one of their app.
