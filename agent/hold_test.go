@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -42,9 +43,9 @@ func TestHoldShares(t *testing.T) {
 // What fails is tried again. Whose context ends is told so; when the hold ends all are let go.
 func TestHoldEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		broken := true
+		var whole atomic.Bool // the last try may be made while the waiter's time ends
 		h := newHold(1, func(ctx context.Context) error {
-			if broken {
+			if !whole.Load() {
 				return errors.New("the store is full")
 			}
 			<-ctx.Done()
@@ -55,7 +56,7 @@ func TestHoldEnds(t *testing.T) {
 		if err := h.wait(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("nothing was stored, and it says %v", err)
 		}
-		broken = false
+		whole.Store(true)
 		let := make(chan error, 1)
 		go func() { let <- h.wait(t.Context()) }()
 		synctest.Wait()
