@@ -7,6 +7,7 @@ CASES   ?= 10000
 FROM    ?= 1
 SOAK    ?= 10m
 FAULTS  ?= 2
+ALIKE   ?= 3
 MOVES   ?= 200
 COMPOSE ?= $(shell docker compose version >/dev/null 2>&1 && echo docker compose || echo docker-compose) -f deploy/compose/compose.yaml -p go-cluster
 
@@ -75,8 +76,8 @@ soak: ## Random scenarios, never the same, and real processes killed, for SOAK (
 	$(GO) test -count 1 -timeout 2h -v ./chaos -run TestStorm
 
 .PHONY: model
-model: ## Every order of events of small clusters, with FAULTS (2) on one path
-	$(GO) test -count 1 -timeout 12h -v ./sim -run '^TestModel' -sim.model $(FAULTS) -sim.model-ticks 6 -sim.model-for 30m
+model: ## Every order of events of small clusters, with FAULTS (2) of any kind on one path, and with ALIKE (3) of one kind
+	GOGC=400 $(GO) test -count 1 -timeout 12h -v ./sim -run '^TestModel' -sim.model $(FAULTS) -sim.model-alike $(ALIKE) -sim.model-ticks 6 -sim.model-for 30m
 
 .PHONY: malformed
 malformed: ## CASES (10000) damaged requests to each endpoint of a running cluster, each answered within a second

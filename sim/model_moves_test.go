@@ -40,35 +40,52 @@ func (m *model) moves() (out []*model) {
 	return out
 }
 
-// costs makes a move one of the faults.
-func (m *model) costs(of []*model) []*model {
-	for _, s := range of {
-		s.faults--
-	}
-	return of
-}
+// fault is a kind of things that go wrong.
+type fault string
 
-// faulty returns what goes wrong next.
-func (m *model) faulty() (out []*model) {
-	if next := m.passes(true); next != nil {
-		out = append(out, next)
-	}
-	for lag := 1; lag <= 2 && lag < len(m.log); lag++ { // a replica that has not read the newest events
-		out = append(out, m.costs(m.planned(lag))...)
-		out = append(out, m.costs(m.migrated(lag))...)
-	}
-	for i, r := range m.reports {
-		lost := m.then(fmt.Sprintf("the report on order %d is lost", r.OrderSeq))
-		lost.reports = slices.Delete(lost.reports, i, i+1)
-		out = append(out, m.costs([]*model{lost})...)
-		out = append(out, m.costs(m.arrives(i, true))...)
-	}
-	for i, h := range m.nodes {
-		if h.silent {
-			continue
+const (
+	faultTime     fault = "time-outs that come too early"
+	faultStale    fault = "decisions on old folds"
+	faultMessages fault = "reports that are lost or come twice"
+	faultNodes    fault = "nodes that are cut off or crash, agents that are started again"
+)
+
+var anyFault = []fault{faultTime, faultStale, faultMessages, faultNodes}
+
+// faulty returns what goes wrong next, of some kinds.
+func (m *model) faulty(kinds []fault) (out []*model) {
+	for _, k := range kinds {
+		switch k {
+		case faultTime:
+			if next := m.passes(true); next != nil {
+				out = append(out, next)
+			}
+		case faultStale:
+			for lag := 1; lag <= 2 && lag < len(m.log); lag++ {
+				out = append(out, m.planned(lag)...)
+				out = append(out, m.migrated(lag)...)
+			}
+			for i, h := range m.nodes {
+				if !h.silent {
+					out = append(out, m.acts(i, 1)...)
+				}
+			}
+		case faultMessages:
+			for i, r := range m.reports {
+				lost := m.then(fmt.Sprintf("the report on order %d is lost", r.OrderSeq))
+				lost.reports = slices.Delete(lost.reports, i, i+1)
+				out = append(append(out, lost), m.arrives(i, true)...)
+			}
+		case faultNodes:
+			for i, h := range m.nodes {
+				if !h.silent {
+					out = append(out, m.silenced(i), m.crashes(i), m.restarts(i))
+				}
+			}
 		}
-		out = append(out, m.costs([]*model{m.silenced(i), m.crashes(i), m.restarts(i)})...)
-		out = append(out, m.costs(m.acts(i, 1))...)
+	}
+	for _, s := range out {
+		s.faults--
 	}
 	return out
 }
@@ -216,9 +233,6 @@ func (m *model) passes(busy bool) *model {
 	next := m.then(fmt.Sprintf("time passes to %s, though there is something to do: %t", due, busy))
 	next.boot = due + time.Millisecond
 	next.ticks++
-	if busy {
-		next.faults--
-	}
 	for i := range next.nodes {
 		next.nodes[i].tick(next)
 	}

@@ -22,9 +22,10 @@ import (
 )
 
 var (
-	modelFaults = flag.Int("sim.model", 1, "TestModel: faults on one path")
+	modelFaults = flag.Int("sim.model", 1, "TestModel: faults of any kind on one path")
+	modelAlike  = flag.Int("sim.model-alike", 2, "TestModel: faults on one path where all are of one kind")
 	modelTicks  = flag.Int("sim.model-ticks", 4, "TestModel: times on one path that time passes until something is due")
-	modelFor    = flag.Duration("sim.model-for", 2*time.Second, "TestModel: of each cluster; what was not looked at by then is said")
+	modelFor    = flag.Duration("sim.model-for", time.Second, "TestModel: of each cluster and kind of faults; what was not looked at by then is said")
 )
 
 // model is a whole cluster at one moment, without servers, goroutines or clocks: a log, what each agent holds, and what is under way
@@ -42,8 +43,13 @@ type model struct {
 	cut      bool // it would go on, but time has passed often enough
 	heads    map[events.Aggregate]events.Head
 	folded   *projections.Cluster // of the whole log, once it was asked for; not to be changed
-	from     *model
-	by       string // the move that led here
+	came     *passage
+}
+
+// passage is how a state came about, without the states that were passed: those are let go once all that follows from them is known.
+type passage struct {
+	from *passage
+	by   string // the move
 }
 
 // host is a machine with an agent.
@@ -74,7 +80,7 @@ func (m *model) now() time.Time { return modelStart.Add(m.boot) }
 // then returns a copy on which a move is made.
 func (m *model) then(by string) *model {
 	c := *m
-	c.from, c.by, c.folded, c.cut = m, by, nil, false
+	c.came, c.folded, c.cut = &passage{m.came, by}, nil, false
 	c.heads = maps.Clone(m.heads)
 	c.log, c.reports = slices.Clip(m.log), slices.Clone(m.reports)
 	c.leases, c.closings = maps.Clone(m.leases), maps.Clone(m.closings)
@@ -169,7 +175,7 @@ func (m *model) key() string {
 // path tells how a state came about.
 func (m *model) path() string {
 	var lines []string
-	for s := m; s != nil; s = s.from {
+	for s := m.came; s != nil; s = s.from {
 		lines = append(lines, s.by)
 	}
 	slices.Reverse(lines)
