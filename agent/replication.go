@@ -78,7 +78,7 @@ type Recovered struct {
 	Position events.Position
 	Checksum string
 	Complete bool      // nothing that was acknowledged can be missing
-	Shipped  time.Time // stored time of the newest shipped object it rests on; zero where Complete
+	Shipped  time.Time // stored time of the newest shipped object it rests on; zero where Complete, and where it may not be the newest
 }
 
 // Salvaged is what Salvage has set aside.

@@ -177,7 +177,7 @@ type Result struct {
 	Position string         `json:"position,omitzero"` // of replicated data: shipped, reached, left or recovered; see Position
 	Checksum string         `json:"checksum,omitzero"` // of the data at Position
 	// Incomplete says of recovered data that acknowledged writes may be missing in them: those made after Shipped, the stored time of
-	// the newest object that they rest on.
+	// the newest object that they rest on; without it nobody knows which.
 	Incomplete bool      `json:"incomplete,omitzero"`
 	Shipped    time.Time `json:"shipped,omitzero"`
 	Released   bool      `json:"released,omitzero"` // a failed activation that has ended its epoch and runs nothing

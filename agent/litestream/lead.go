@@ -234,6 +234,14 @@ func (l *leading) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if _, err := os.Lstat(metaPath(l.d)); err == nil { // it was open before: what was shipped then must not be missing in the list
+		switch sure, err := s.vouched(ctx); {
+		case err != nil:
+			return err
+		case !sure:
+			return fmt.Errorf("object store %s is full: what was shipped before is not known for sure, and nothing more can be", s.bucket)
+		}
+	}
 	files, err := s.list(ctx, l.history)
 	if err != nil {
 		return err

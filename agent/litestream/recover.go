@@ -75,7 +75,9 @@ func (r *Replication) older(ctx context.Context, d agent.Data, than uint64) (age
 	if err != nil {
 		return agent.Recovered{}, err
 	}
-	s.sure = true
+	if _, err := s.vouched(ctx); err != nil { // what was acknowledged since nobody can say in any case
+		return agent.Recovered{}, err
+	}
 	files, err := s.before(ctx, h)
 	if err != nil {
 		return agent.Recovered{}, err
@@ -172,7 +174,10 @@ func (r *Replication) shipped(ctx context.Context, d agent.Data, h history) (age
 	if err != nil {
 		return agent.Recovered{}, err
 	}
-	s.sure = true
+	sure, err := s.vouched(ctx)
+	if err != nil {
+		return agent.Recovered{}, err
+	}
 	files, err := s.list(ctx, h)
 	if err != nil {
 		return agent.Recovered{}, err
@@ -202,5 +207,9 @@ func (r *Replication) shipped(ctx context.Context, d agent.Data, h history) (age
 	if err := sound(ctx, d.Path); err != nil {
 		return agent.Recovered{}, err
 	}
-	return agent.Recovered{Position: at, Checksum: sum, Shipped: newest.stored}, entrust(d.Path)
+	got := agent.Recovered{Position: at, Checksum: sum}
+	if sure {
+		got.Shipped = newest.stored
+	}
+	return got, entrust(d.Path)
 }

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/superfly/ltx"
 
@@ -30,7 +31,7 @@ type store struct {
 	stream jetstream.Stream
 	bucket string
 	chunk  uint32
-	sure   bool // what is listed is all that was acknowledged; see all
+	since  uint64 // what is listed is at least all that was stored up to here; see vouched
 }
 
 // Bucket returns the name of the object store that has the data of an app.
@@ -117,11 +118,11 @@ func (s *store) list(ctx context.Context, h history) ([]file, error) {
 }
 
 // all returns every object that there is. Any server that keeps the bucket may answer, and one that is behind does not know of what the others have
-// acknowledged: who wants to be sure asks until the answer has what the stream's leader had before.
+// acknowledged: who wants to be sure has it vouched for before, and asks until the answer has what the stream's leader has.
 func (s *store) all(ctx context.Context) (out []*jetstream.ObjectInfo, err error) {
 	for began := time.Now(); ; pause(ctx, doubtAfter) {
 		missing := map[string]bool{}
-		if s.sure {
+		if s.since > 0 {
 			if missing, err = s.names(ctx); err != nil {
 				return nil, err
 			}
@@ -141,12 +142,55 @@ func (s *store) all(ctx context.Context) (out []*jetstream.ObjectInfo, err error
 	}
 }
 
+// Refusals of a stream that has no room.
+const (
+	codeAccountFull   jetstream.ErrorCode = 10002
+	codeNoResources   jetstream.ErrorCode = 10023
+	codeServerFull    jetstream.ErrorCode = 10047
+	codeStreamRefuses jetstream.ErrorCode = 10077
+)
+
+// vouched has what is listed from now on be at least all that was acknowledged before the call. A server that is cut off from the others goes on as the
+// stream's leader for some 20 s, and does not know what they store meanwhile. But it can store nothing: so something is stored, and who does
+// not have it is not believed. It is content without a name, of which there is one, and goes when that is swept.
+//
+// It returns false where the store has no room even for that: then the leader's word is all that there is.
+func (s *store) vouched(ctx context.Context) (bool, error) {
+	try, cancel := context.WithTimeout(ctx, quietTime)
+	defer cancel()
+	m := nats.NewMsg("$O." + s.bucket + ".C.vouch")
+	m.Header.Set(jetstream.MsgRollup, jetstream.MsgRollupSubject)
+	ack, err := s.js.PublishMsg(try, m)
+	if err == nil {
+		s.since = ack.Sequence
+		return true, nil
+	}
+	var refused *jetstream.APIError
+	if errors.As(err, &refused) {
+		switch refused.ErrorCode {
+		case codeAccountFull, codeNoResources, codeServerFull, codeStreamRefuses:
+			s.since = 1 // whoever is asked has that
+			return false, nil
+		}
+	}
+	return false, fmt.Errorf("object store %s: nobody vouches for what is stored in it: %w", s.bucket, err)
+}
+
 // names returns the objects of all histories that the stream's leader has.
 func (s *store) names(ctx context.Context) (map[string]bool, error) {
 	prefix := "$O." + s.bucket + ".M."
-	info, err := s.stream.Info(ctx, jetstream.WithSubjectFilter(prefix+">"))
-	if err != nil {
-		return nil, fmt.Errorf("objects of object store %s: %w", s.bucket, err)
+	var info *jetstream.StreamInfo
+	for began := time.Now(); ; pause(ctx, doubtAfter) {
+		var err error
+		if info, err = s.stream.Info(ctx, jetstream.WithSubjectFilter(prefix+">")); err != nil {
+			return nil, fmt.Errorf("objects of object store %s: %w", s.bucket, err)
+		}
+		if info.State.LastSeq >= s.since {
+			break
+		}
+		if time.Since(began) > quietTime {
+			return nil, fmt.Errorf("objects of object store %s: who answers is at %d, and %d is stored", s.bucket, info.State.LastSeq, s.since)
+		}
 	}
 	out := map[string]bool{}
 	for subject := range info.State.Subjects {

@@ -151,7 +151,7 @@ func (d *decision) loss(r *events.Result) (possible bool, boundMS int64) {
 		switch behind := t.Final != (events.Position{}) && !p.Reached(t.Final); {
 		case behind:
 			possible = p.Epoch <= t.Epoch
-		case t.Stored != (events.Position{}) && p.Reached(t.Stored):
+		case t.Stored != (events.Position{}) && p.Reached(t.Stored) && (!r.Incomplete || !r.Shipped.IsZero()):
 			return false, 0 // what was acknowledged was stored, and this is all that is
 		}
 		if r.Incomplete && !t.EndedAt.IsZero() && !r.Shipped.IsZero() {
