@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"time"
 
 	"github.com/go-cluster/go-cluster/api"
 	"github.com/go-cluster/go-cluster/events"
@@ -17,20 +18,52 @@ func (s *Service) evacuate(ctx context.Context, r *transport.Request) (any, erro
 	if err != nil {
 		return nil, err
 	}
-	if _, err := spec.ParseSelector(req.Selector); err != nil {
+	sel, err := spec.ParseSelector(req.Selector)
+	if err != nil {
 		return nil, &api.Error{Code: api.CodeInvalid, Field: "selector", Detail: fmt.Sprintf("evacuate: %v", err)}
 	}
 	if req.Timeout < 0 {
 		return nil, &api.Error{Code: api.CodeInvalid, Field: "timeout", Detail: fmt.Sprintf("evacuate: timeout %s: want more than 0, or none", req.Timeout)}
 	}
-	return s.Command(ctx, r, func(v *projections.Cluster) (*events.Draft, error) {
+	joined := ""
+	ack, err := s.Command(ctx, r, func(v *projections.Cluster) (*events.Draft, error) {
+		joined = ""
+		if ev := openEvacuation(v, sel, math.MaxUint64); ev != nil {
+			var limit time.Duration
+			if !ev.Deadline.IsZero() {
+				limit = ev.Deadline.Sub(ev.Started.At)
+			}
+			if req.Timeout > 0 && req.Timeout.D() != limit {
+				return nil, api.Refuse(api.CodeRefused, "evacuate %s: it is under way with another timeout (order %s: %s); cancel that first, or repeat without one to join in",
+					req.Selector, ev.Order, timeoutOf(limit))
+			}
+			joined = ev.Order
+			return nil, nil
+		}
 		return &events.Draft{Aggregate: events.Cluster(v.Name), Data: &events.EvacuationStarted{
 			Order: "e-" + events.Derive("evacuate", r.Meta.ID)[:12], Selector: req.Selector, Timeout: req.Timeout}}, nil
 	})
+	if err != nil {
+		return nil, err
+	}
+	if !ack.Changed {
+		ack.Order = joined
+	}
+	return ack, nil
 }
 
-// cancelEvacuation calls off the open evacuations of a selector, written as it was or otherwise. The first event of the command is its outcome;
-// those of the others follow, but not of one that was ordered since: the command may arrive again.
+// openEvacuation returns an evacuation that is open and was ordered before a sequence, of a selector, written as it was or otherwise; nil for none.
+func openEvacuation(v *projections.Cluster, sel spec.Selector, before uint64) *projections.Evacuation {
+	for _, order := range sortedKeys(v.Evacuations) {
+		if ev := v.Evacuations[order]; ev.State == api.OrderOpen && ev.Started.Seq < before && ev.Selector.String() == sel.String() {
+			return ev
+		}
+	}
+	return nil
+}
+
+// cancelEvacuation calls off the open evacuations of a selector: of one that was repeated older logs have several. The first event of the command is
+// its outcome; those of the others follow, but not of one that was ordered since: the command may arrive again.
 func (s *Service) cancelEvacuation(ctx context.Context, r *transport.Request) (any, error) {
 	req, err := transport.Decode[api.EvacuateRequest](r)
 	if err != nil {
@@ -41,10 +74,8 @@ func (s *Service) cancelEvacuation(ctx context.Context, r *transport.Request) (a
 		return nil, &api.Error{Code: api.CodeInvalid, Field: "selector", Detail: fmt.Sprintf("cancel evacuation: %v", err)}
 	}
 	first := func(v *projections.Cluster, before uint64) *events.Draft {
-		for _, order := range sortedKeys(v.Evacuations) {
-			if ev := v.Evacuations[order]; ev.State == api.OrderOpen && ev.Started.Seq < before && ev.Selector.String() == sel.String() {
-				return &events.Draft{Aggregate: events.Cluster(v.Name), Data: &events.EvacuationCancelled{Order: order}}
-			}
+		if ev := openEvacuation(v, sel, before); ev != nil {
+			return &events.Draft{Aggregate: events.Cluster(v.Name), Data: &events.EvacuationCancelled{Order: ev.Order}}
 		}
 		return nil
 	}
@@ -137,10 +168,7 @@ func drainable(v *projections.Cluster, req api.DrainRequest) *api.Error {
 }
 
 func drainOptions(d *projections.Drain) string {
-	out := "no timeout"
-	if d.Timeout > 0 {
-		out = "timeout " + d.Timeout.String()
-	}
+	out := timeoutOf(d.Timeout)
 	if d.Force {
 		out += ", force"
 	}
@@ -148,6 +176,13 @@ func drainOptions(d *projections.Drain) string {
 		out += ", delete local data"
 	}
 	return out
+}
+
+func timeoutOf(limit time.Duration) string {
+	if limit == 0 {
+		return "no timeout"
+	}
+	return "timeout " + limit.String()
 }
 
 // drained begins the drain of one node, unless it is being drained already, or was by this very command, or has left meanwhile.

@@ -237,7 +237,9 @@ func TestEvacuationIsNotCancelledByARepetition(t *testing.T) {
 		evacuate := func() string {
 			return w.ack(api.AppEvacuate, api.EvacuateRequest{Meta: w.Meta(), Selector: "zone=a"}).Order
 		}
-		before := []string{evacuate(), evacuate()}
+		order := evacuate()
+		w.put(events.Cluster("test"), &events.EvacuationStarted{Order: "e-2", Selector: "zone = a"}) // as older versions did
+		before := []string{order, "e-2"}
 		cancel := api.EvacuateRequest{Meta: w.Meta(), Selector: "zone=a"}
 		ack := w.ack(api.AppUnevacuate, cancel)
 		for _, order := range before {
@@ -246,6 +248,27 @@ func TestEvacuationIsNotCancelledByARepetition(t *testing.T) {
 		after := evacuate()
 		same(t, "the repetition's outcome", w.ack(api.AppUnevacuate, cancel), ack)
 		same(t, "state of the one ordered after", w.status(after).State, api.OrderOpen)
+	})
+}
+
+// Who asks again for what is under way joins in, however the selector is written: one cancellation calls it off, and one timeout holds.
+func TestEvacuationIsJoined(t *testing.T) {
+	run(t, map[string]string{"n1": "zone=a", "n2": "zone=b"}, func(t *testing.T, w *world) {
+		w.place(singleton("stays", "zone=a"))
+		ask := func(selector string, timeout time.Duration) api.EvacuateRequest {
+			return api.EvacuateRequest{Meta: w.Meta(), Selector: selector, Timeout: spec.Duration(timeout)}
+		}
+		order := w.ack(api.AppEvacuate, ask("zone=a", time.Hour)).Order
+		for _, again := range []api.EvacuateRequest{ask("zone=a", 0), ask(" zone = a ", time.Hour)} {
+			ack := w.ack(api.AppEvacuate, again)
+			same(t, "changed", ack.Changed, false)
+			same(t, "order", ack.Order, order)
+		}
+		refused(w, api.AppEvacuate, ask("zone=a", time.Minute), api.CodeRefused,
+			"evacuate zone=a: it is under way with another timeout (order "+order+": timeout 1h0m0s); cancel that first, or repeat without one to join in")
+		same(t, "another selector joins", w.ack(api.AppEvacuate, ask("zone=b", 0)).Changed, true)
+		w.ack(api.AppUnevacuate, ask("zone=a", 0))
+		same(t, "one that is over is joined", w.ack(api.AppEvacuate, ask("zone=a", 0)).Changed, true)
 	})
 }
 
