@@ -87,8 +87,8 @@ func (b *board) put(u, n int32) {
 	for d, v := range unit.Demand {
 		b.used[int(n)*b.dims+d] += v
 	}
-	for i, s := range b.p.Apps[unit.App].Spread {
-		if v := s.Domain[n]; v != none {
+	for i := range b.p.Apps[unit.App].Spread {
+		if v := b.p.LiesIn(&b.p.Apps[unit.App].Spread[i], n); v != none {
 			b.lies[unit.App][i][v]++
 		}
 	}
@@ -111,8 +111,8 @@ func (b *board) lift(u int32) {
 	for d, v := range unit.Demand {
 		b.used[int(n)*b.dims+d] -= v
 	}
-	for i, s := range b.p.Apps[unit.App].Spread {
-		if v := s.Domain[n]; v != none {
+	for i := range b.p.Apps[unit.App].Spread {
+		if v := b.p.LiesIn(&b.p.Apps[unit.App].Spread[i], n); v != none {
 			b.lies[unit.App][i][v]--
 		}
 	}
@@ -230,10 +230,7 @@ func (b *board) spreads(a int32, rule int, n, from int32) bool {
 	if to == none {
 		return false
 	}
-	was := none
-	if from != none {
-		was = s.Domain[from]
-	}
+	was := b.p.LiesIn(s, from)
 	counts := b.lies[a][rule]
 	least := int32(1) << 30
 	for v := range s.Count {

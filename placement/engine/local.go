@@ -267,7 +267,7 @@ func (l *local) rules(p *search.Problem, groups []int32) (out []search.Rule) {
 				if u == none || l.pl.p.Units[u].App != int32(app) || p.Items[i].Start == search.None {
 					continue
 				}
-				if v := a.Spread[r].Domain[l.nodes[p.Items[i].Start]]; v != none {
+				if v := l.pl.p.LiesIn(&a.Spread[r], l.nodes[p.Items[i].Start]); v != none {
 					counts[v]--
 				}
 			}
@@ -410,12 +410,14 @@ func (d *domains) Delta(item, from, to int) (sum int64, ok bool) {
 		s := &a.Spread[r]
 		was, is := none, none
 		if from != search.None {
-			was = s.Domain[d.l.nodes[from]]
+			was = d.l.pl.p.LiesIn(s, d.l.nodes[from])
 		}
 		if to != search.None {
-			if is = s.Domain[d.l.nodes[to]]; is == none && to != d.p.Items[item].Home {
+			n := d.l.nodes[to]
+			if s.Domain[n] == none && to != d.p.Items[item].Home {
 				return 0, false
 			}
+			is = d.l.pl.p.LiesIn(s, n)
 		}
 		if was == is {
 			continue
@@ -438,12 +440,12 @@ func (d *domains) Move(item, from, to int) {
 	a := &d.l.pl.p.Apps[d.app[g]]
 	for r := range a.Spread {
 		if from != search.None {
-			if v := a.Spread[r].Domain[d.l.nodes[from]]; v != none {
+			if v := d.l.pl.p.LiesIn(&a.Spread[r], d.l.nodes[from]); v != none {
 				d.lies[g][r][v]--
 			}
 		}
 		if to != search.None {
-			if v := a.Spread[r].Domain[d.l.nodes[to]]; v != none {
+			if v := d.l.pl.p.LiesIn(&a.Spread[r], d.l.nodes[to]); v != none {
 				d.lies[g][r][v]++
 			}
 		}

@@ -190,7 +190,9 @@ func (pl *planner) adopt(later *planner) (number []int32) {
 		if number[v] = u; u == none { // it waits for a place, as that one does
 			continue
 		}
-		to[u] = later.b.at[v]
+		if to[u] = later.b.at[v]; later.stuck[v] && pl.b.at[u] == none { // it has found no way there either, and waits for a place
+			to[u] = none
+		}
 		if n, has := later.note[v]; has {
 			why[u] = n
 		}

@@ -80,9 +80,9 @@ func (b *board) crowd(n int32) bool {
 // skewed says whether the domain of the node has more units of the app than its rule lets it have.
 func (b *board) skewed(app int32, rule int, n, without int32) bool {
 	s := &b.p.Apps[app].Spread[rule]
-	v := s.Domain[n]
+	v := b.p.LiesIn(s, n)
 	if v == none {
-		return true
+		return !b.p.Nodes[n].Leave
 	}
 	counts := b.lies[app][rule]
 	least := int32(1) << 30

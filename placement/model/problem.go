@@ -117,6 +117,15 @@ func (p *Problem) Eligible(app, node int32) bool {
 	return n.Open && p.Apps[app].Allows(n.Group)
 }
 
+// LiesIn returns the number of the value that a unit on a node (None: nowhere) counts for in a spread rule; None where the node lacks the label, or
+// everything leaves it: what has nowhere to go yet will not be there in the end.
+func (p *Problem) LiesIn(s *Spread, node int32) int32 {
+	if node == None || p.Nodes[node].Leave {
+		return None
+	}
+	return s.Domain[node]
+}
+
 // MayStay says whether an instance of the app may go on running where it is, whatever else is there.
 func (p *Problem) MayStay(app, node int32) bool {
 	n := &p.Nodes[node]
