@@ -31,16 +31,23 @@ func fold(tb testing.TB, size, n int) (r report) {
 	past(s, size)
 	last := s.stored(s.subjects.EventsStream())
 	var folds, raws []time.Duration
+	var cpu, rawCPU time.Duration
 	for i := range n + 1 {
-		f, raw := foldOnce(s, last), readOnce(s, last)
+		before := cpuTime(tb)
+		f := foldOnce(s, last)
+		between := cpuTime(tb)
+		raw := readOnce(s, last)
 		if i > 0 { // the first read of a file warms the page cache
 			folds, raws = append(folds, f), append(raws, raw)
+			cpu, rawCPU = cpu+between-before, rawCPU+cpuTime(tb)-between
 		}
 	}
 	r.add("events", float64(last))
 	r.add("fold-events/s", float64(last)/median(folds).Seconds())
 	r.add("raw-events/s", float64(last)/median(raws).Seconds())
 	r.add("fold-x", median(raws).Seconds()/median(folds).Seconds())
+	r.add("fold-cpu-us/event", ms(cpu)*1000/float64(last)/float64(n))
+	r.add("raw-cpu-us/event", ms(rawCPU)*1000/float64(last)/float64(n))
 	return r
 }
 

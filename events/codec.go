@@ -4,7 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"reflect"
+	"sync"
 	"time"
 
 	"github.com/go-json-experiment/json"
@@ -91,25 +91,83 @@ func encode(e *Event) ([]byte, error) {
 }
 
 // Decode reads one stored message. Every error is a *MalformedError.
-func Decode(subject string, seq uint64, stored time.Time, b []byte) (Event, error) {
-	bad := func(format string, args ...any) (Event, error) {
-		return Event{}, &MalformedError{Subject: subject, Seq: seq, Reason: fmt.Sprintf(format, args...)}
+func Decode(subject string, seq uint64, stored time.Time, b []byte) (e Event, err error) {
+	if bad := new(decoder).decode(&e, subject, seq, stored, b); bad != nil {
+		return e, bad
 	}
+	return e, nil
+}
+
+// decoder reads messages one after the other. It is safe for concurrent use.
+type decoder struct {
+	mu   sync.Mutex
+	scan scan // between two messages it holds none
+}
+
+// decode reads a message into e, which is zero, and leaves it so where the message is malformed.
+func (d *decoder) decode(e *Event, subject string, seq uint64, stored time.Time, b []byte) *MalformedError {
 	at, err := ParseEventSubject(subject)
 	if err != nil {
-		return bad("%v", err)
+		return &MalformedError{Subject: subject, Seq: seq, Reason: err.Error()}
 	}
-	r, known := registry[at.Type]
-	w, data := decodeQuickly(b, at, r)
-	if data == nil {
-		if err := CheckJSON(b, MaxSize, MaxDepth); err != nil {
-			return bad("%v", err)
-		}
-		w, data = decodeOnce(b, r, known)
+	r := registry[at.Type]
+	if d.quickly(e, &at, r, b) {
+		e.Seq, e.Stored = seq, stored
+		return nil
 	}
+	slow, err := decodeSlowly(at, r, b)
+	if err != nil {
+		return &MalformedError{Subject: subject, Seq: seq, Reason: err.Error()}
+	}
+	slow.Seq, slow.Stored = seq, stored
+	*e = slow
+	return nil
+}
+
+// quickly reads what encode writes, which is nearly all of a log. It says no to everything else, which is then read by the decoder
+// that knows all of JSON: also to what is malformed, for that one to say why.
+func (d *decoder) quickly(e *Event, at *At, r *Row, b []byte) bool {
+	if r == nil || r.form == nil || r.Aggregate != at.Aggregate.Kind || len(b) > MaxSize {
+		return false
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	s := &d.scan
+	s.begin(b)
+	defer s.begin(nil)
+	var env envelope
+	s.envelope(&env, r)
+	if !s.ok || env.v < 1 || env.v > r.Version || env.rev == 0 {
+		return false
+	}
+	data, into := r.fresh()
+	r.form(s, into)
+	if s.skip("}"); !s.ok || len(b) > s.at {
+		return false
+	}
+	e.Aggregate, e.Target = Aggregate{r.Aggregate, s.kept.of(at.Aggregate.ID)}, s.kept.of(at.Target)
+	id := identify(e.Aggregate, env.rev, r.Type, env.cause, e.Target)
+	if string(id[:]) != string(env.id) {
+		*e = Event{}
+		return false
+	}
+	hash := hashText(b)
+	e.ID, e.Hash = s.kept.ofBytes(id[:]), s.kept.ofBytes(hash[:])
+	e.TS, e.Type, e.V, e.App, e.Node, e.Rev, e.Actor = env.ts, r.Type, env.v, env.app, env.node, env.rev, env.actor
+	e.Cause, e.Correlation, e.Prev, e.Stream, e.Data = env.cause, env.correlation, env.prev, env.stream, data
+	return true
+}
+
+// decodeSlowly reads whatever is well-formed, and says of everything else what is wrong with it.
+func decodeSlowly(at At, r *Row, b []byte) (Event, error) {
+	bad := func(format string, args ...any) (Event, error) { return Event{}, fmt.Errorf(format, args...) }
+	if err := CheckJSON(b, MaxSize, MaxDepth); err != nil {
+		return bad("%w", err)
+	}
+	w, data := decodeOnce(b, r)
 	if data == nil {
 		if err := json.Unmarshal(b, &w); err != nil {
-			return bad("%v", err)
+			return bad("%w", err)
 		}
 	}
 	ts := w.TS.UTC()
@@ -119,7 +177,7 @@ func Decode(subject string, seq uint64, stored time.Time, b []byte) (Event, erro
 	e := Event{
 		ID: w.ID, TS: ts, Type: Type(w.Category + "." + w.Action), V: w.V, App: w.App, Node: w.Node, Rev: w.Rev, Actor: w.Actor,
 		Cause: w.Cause, Correlation: w.Correlation, Prev: w.Prev, Stream: w.Stream,
-		Aggregate: at.Aggregate, Target: at.Target, Seq: seq, Stored: stored, Hash: hashOf(b),
+		Aggregate: at.Aggregate, Target: at.Target, Hash: hashOf(b),
 	}
 	switch {
 	case e.Type != at.Type:
@@ -131,7 +189,7 @@ func Decode(subject string, seq uint64, stored time.Time, b []byte) (Event, erro
 	case e.ID != deriveID(e.Aggregate, e.Rev, e.Type, e.Cause, e.Target):
 		return bad("id %q is not the one derived from its content", e.ID)
 	}
-	if !known {
+	if r == nil {
 		e.Data = &Unknown{Raw: w.Data.Clone()}
 		return e, nil
 	}
@@ -144,48 +202,25 @@ func Decode(subject string, seq uint64, stored time.Time, b []byte) (Event, erro
 	if data == nil {
 		data = r.New()
 		if err := json.Unmarshal(w.Data, data); err != nil {
-			return bad("data: %v", err)
+			return bad("data: %w", err)
 		}
 	}
 	e.Data = data
 	return e, nil
 }
 
-// decodeQuickly reads what encode writes, which is nearly all of a log. It returns no data for everything else, which is then read
-// anew: that it is well-formed is known of nothing but what it takes.
-func decodeQuickly(b []byte, at At, r Row) (w wire[jsontext.Value], data any) {
-	if r.form == nil || len(b) > MaxSize {
-		return w, nil
-	}
-	q, ok := quick(b, at)
-	if !ok {
-		return w, nil
-	}
-	into := reflect.New(r.payload)
-	s := scan{rest: q.Data, ok: true}
-	if r.form(&s, into.Elem()); !s.ok || len(s.rest) > 0 {
-		return w, nil
-	}
-	return envelope(q), into.Interface()
-}
-
-// decodeOnce reads envelope and data in one go. It returns no data for what does not fit: Decode then reads the envelope by itself,
-// and says what is wrong with which of the two.
-func decodeOnce(b []byte, r Row, known bool) (w wire[jsontext.Value], data any) {
-	if !known {
+// decodeOnce reads envelope and data in one go. It returns no data for what does not fit: the envelope is then read by itself, to say
+// what is wrong with which of the two.
+func decodeOnce(b []byte, r *Row) (w wire[jsontext.Value], data any) {
+	if r == nil {
 		return w, nil
 	}
 	once := wire[payload]{Data: payload{into: r.New()}}
 	if err := json.Unmarshal(b, &once); err != nil || !once.Data.read {
 		return w, nil
 	}
-	return envelope(once), once.Data.into
-}
-
-// envelope returns all but the data.
-func envelope[Data any](w wire[Data]) wire[jsontext.Value] {
-	return wire[jsontext.Value]{ID: w.ID, TS: w.TS, Category: w.Category, Action: w.Action, App: w.App, Node: w.Node, V: w.V, Rev: w.Rev,
-		Actor: w.Actor, Cause: w.Cause, Correlation: w.Correlation, Prev: w.Prev, Stream: w.Stream}
+	return wire[jsontext.Value]{ID: once.ID, TS: once.TS, Category: once.Category, Action: once.Action, App: once.App, Node: once.Node, V: once.V, Rev: once.Rev,
+		Actor: once.Actor, Cause: once.Cause, Correlation: once.Correlation, Prev: once.Prev, Stream: once.Stream}, once.Data.into
 }
 
 // CheckJSON refuses what a decoder must not be bothered with: too large or too deeply nested input. Syntax, duplicate names and

@@ -97,7 +97,33 @@ type Head struct {
 
 // deriveID makes the id of the event that would be revision rev of an aggregate.
 func deriveID(a Aggregate, rev uint64, t Type, cause, target string) string {
-	return Derive(a.String(), strconv.FormatUint(rev, 10), string(t), cause, target)
+	id := identify(a, rev, t, cause, target)
+	return string(id[:])
+}
+
+const idLen = 20
+
+// identify derives an id from aggregate, revision, type, cause and target, as Derive would.
+func identify(a Aggregate, rev uint64, t Type, cause, target string) [idLen]byte {
+	var space [256]byte
+	b := strconv.AppendInt(space[:0], int64(len(a.Kind)+len("/")+len(a.ID)), 10)
+	b = append(append(append(append(b, ':'), a.Kind...), '/'), a.ID...)
+	var digits [20]byte
+	n := strconv.AppendUint(digits[:0], rev, 10)
+	b = append(append(strconv.AppendInt(b, int64(len(n)), 10), ':'), n...)
+	b = part(part(part(b, string(t)), cause), target)
+	return idOf(b)
+}
+
+// part adds one part of what an id is derived from, which tells where it ends.
+func part(b []byte, p string) []byte {
+	return append(append(strconv.AppendInt(b, int64(len(p)), 10), ':'), p...)
+}
+
+func idOf(parts []byte) (id [idLen]byte) {
+	sum := sha256.Sum256(parts)
+	hex.Encode(id[:], sum[:idLen/2])
+	return id
 }
 
 // Derive makes a short stable id from its parts: 20 hexadecimal digits. The same parts always make the same id.
@@ -105,24 +131,28 @@ func Derive(parts ...string) string {
 	var space [256]byte
 	b := space[:0]
 	for _, p := range parts {
-		b = append(strconv.AppendInt(b, int64(len(p)), 10), ':')
-		b = append(b, p...)
+		b = part(b, p)
 	}
-	sum := sha256.Sum256(b)
-	return hex.EncodeToString(sum[:10])
+	id := idOf(b)
+	return string(id[:])
 }
 
 // IsID says whether a cause has the form of an event's id; any other is of something outside of the log, "cmd:<command id>" for one.
 func IsID(cause string) bool {
-	return len(cause) == 20 && strings.Trim(cause, "0123456789abcdef") == ""
+	return len(cause) == idLen && strings.Trim(cause, "0123456789abcdef") == ""
 }
 
-// hashOf is the link of the hash chain.
+const hashLen = len("sha256:") + 2*sha256.Size
+
+// hashText is the link of the hash chain.
+func hashText(stored []byte) (text [hashLen]byte) {
+	sum := sha256.Sum256(stored)
+	n := copy(text[:], "sha256:")
+	hex.Encode(text[n:], sum[:])
+	return text
+}
+
 func hashOf(stored []byte) string {
-	const prefix = "sha256:"
-	s := sha256.Sum256(stored)
-	var text [len(prefix) + 2*sha256.Size]byte
-	copy(text[:], prefix)
-	hex.Encode(text[len(prefix):], s[:])
+	text := hashText(stored)
 	return string(text[:])
 }

@@ -137,8 +137,9 @@ type ownError struct{ error }
 // deliver hands messages on until due ends. It returns the name of the subscription at that moment: the library subscribes anew
 // under another name when it has lost messages or the connection.
 func (f *follower) deliver(ctx, due context.Context, it jetstream.MessagesContext, subscription string) (string, error) {
+	until := jetstream.NextContext(due)
 	for {
-		m, err := it.Next(jetstream.NextContext(due))
+		m, err := it.Next(until)
 		if err != nil {
 			return subscription, err
 		}
@@ -153,9 +154,9 @@ func (f *follower) deliver(ctx, due context.Context, it jetstream.MessagesContex
 			subscription = meta.Consumer
 		}
 		msg := Message{Raw: m.Data()}
-		msg.Event, err = Decode(m.Subject(), meta.Sequence.Stream, meta.Timestamp, m.Data())
+		msg.Err = f.decoder.decode(&msg.Event, m.Subject(), meta.Sequence.Stream, meta.Timestamp, m.Data())
 		f.seq, f.hash = meta.Sequence.Stream, msg.Event.Hash
-		if errors.As(err, &msg.Err) {
+		if msg.Err != nil {
 			f.hash = hashOf(m.Data())
 			msg.Event.Seq, msg.Event.Stored = meta.Sequence.Stream, meta.Timestamp
 		}

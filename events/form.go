@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unsafe"
 
 	"github.com/go-json-experiment/json"
 
@@ -14,19 +15,22 @@ import (
 )
 
 // form reads a value of one type in exactly the form that encode gives it, members in the order of the struct and nothing between
-// them, into v, which is zero. For everything else, also for what is well-formed, it has s say no: the decoder that knows all of JSON
-// is asked then. A member that is there twice, out of its place or unknown is therefore never taken, and neither is one that does
-// not fit its field.
-type form func(s *scan, v reflect.Value)
+// them, into the value at p, which is zero and of that type. For everything else, also for what is well-formed, it has s say no: the
+// decoder that knows all of JSON is asked then. A member that is there twice, out of its place or unknown is therefore never taken,
+// and neither is one that does not fit its field.
+//
+// A form is made once for each type, from the type, and knows where in it each field lies: reflection at each field of each event
+// would take as long as all the rest.
+type form func(s *scan, p unsafe.Pointer)
 
 // formOf makes the form of a type; nil for one that has no place in payloads so far. A field of such a type is read only where it is
 // left out.
 func formOf(t reflect.Type) form {
 	switch t {
 	case reflect.TypeFor[spec.Duration](), reflect.TypeFor[spec.CPU](), reflect.TypeFor[spec.Bytes]():
-		return readText
+		return scalarForm(t)
 	case reflect.TypeFor[time.Time]():
-		return func(s *scan, v reflect.Value) { v.Set(reflect.ValueOf(s.time(`"`))) }
+		return func(s *scan, p unsafe.Pointer) { *(*time.Time)(p) = s.time(`"`) }
 	}
 	for _, own := range []reflect.Type{reflect.TypeFor[encoding.TextUnmarshaler](), reflect.TypeFor[json.Unmarshaler](), reflect.TypeFor[json.UnmarshalerFrom]()} {
 		if reflect.PointerTo(t).Implements(own) {
@@ -35,13 +39,15 @@ func formOf(t reflect.Type) form {
 	}
 	switch t.Kind() {
 	case reflect.String:
-		return func(s *scan, v reflect.Value) { v.SetString(s.text(`"`, "")) }
+		return func(s *scan, p unsafe.Pointer) { *(*string)(p) = s.word(`"`) }
 	case reflect.Bool:
-		return readBool
-	case reflect.Int, reflect.Int64:
-		return readInt
-	case reflect.Uint, reflect.Uint64:
-		return func(s *scan, v reflect.Value) { v.SetUint(s.number("")) }
+		return func(s *scan, p unsafe.Pointer) { *(*bool)(p) = s.truth() }
+	case reflect.Int:
+		return func(s *scan, p unsafe.Pointer) { *(*int)(p) = int(s.signed(strconv.IntSize)) }
+	case reflect.Int64:
+		return func(s *scan, p unsafe.Pointer) { *(*int64)(p) = s.signed(64) }
+	case reflect.Uint64:
+		return func(s *scan, p unsafe.Pointer) { *(*uint64)(p) = s.number("") }
 	case reflect.Pointer:
 		return pointerForm(t)
 	case reflect.Slice:
@@ -54,31 +60,37 @@ func formOf(t reflect.Type) form {
 	return nil
 }
 
-// readText reads the scalars of spec, which are strings on the wire.
-func readText(s *scan, v reflect.Value) {
-	text := s.text(`"`, "")
-	if u, is := v.Addr().Interface().(encoding.TextUnmarshaler); s.ok && (!is || u.UnmarshalText([]byte(text)) != nil) {
-		s.ok = false
+// scalarForm reads the scalars of spec, which are strings on the wire.
+func scalarForm(t reflect.Type) form {
+	return func(s *scan, p unsafe.Pointer) {
+		s.skip(`"`)
+		text := s.quoted()
+		if u, is := reflect.NewAt(t, p).Interface().(encoding.TextUnmarshaler); s.ok && (!is || u.UnmarshalText(text) != nil) {
+			s.ok = false
+		}
 	}
 }
 
-func readBool(s *scan, v reflect.Value) {
+// truth takes true or false.
+func (s *scan) truth() bool {
 	if s.has("true") {
-		v.SetBool(true)
-		return
+		return true
 	}
 	s.skip("false")
+	return false
 }
 
-func readInt(s *scan, v reflect.Value) {
+// signed takes a number that fits so many bits.
+func (s *scan) signed(size int) int64 {
 	negative := s.has("-")
-	n := int64(s.number("")) // which has no more digits than fit
+	n := int64(s.number("")) // which has no more digits than fit 64
 	if negative {
 		n = -n
 	}
-	if v.SetInt(n); v.Int() != n || negative && n == 0 {
+	if negative && n == 0 || n>>(size-1) != n>>63 {
 		s.ok = false
 	}
+	return n
 }
 
 func pointerForm(t reflect.Type) form {
@@ -86,9 +98,10 @@ func pointerForm(t reflect.Type) form {
 	if elem == nil {
 		return nil
 	}
-	return func(s *scan, v reflect.Value) {
-		v.Set(reflect.New(t.Elem()))
-		elem(s, v.Elem())
+	return func(s *scan, p unsafe.Pointer) {
+		to := reflect.New(t.Elem()).UnsafePointer()
+		*(*unsafe.Pointer)(p) = to
+		elem(s, to)
 	}
 }
 
@@ -97,8 +110,9 @@ func sliceForm(t reflect.Type) form {
 	if elem == nil || t.Elem().Kind() == reflect.Uint8 {
 		return nil
 	}
-	return func(s *scan, v reflect.Value) {
+	return func(s *scan, p unsafe.Pointer) {
 		s.skip("[")
+		v := reflect.NewAt(t, p).Elem()
 		v.Set(reflect.MakeSlice(t, 0, 0))
 		for n := 0; s.ok && !s.has("]"); n++ {
 			if n > 0 {
@@ -106,7 +120,7 @@ func sliceForm(t reflect.Type) form {
 			}
 			v.Grow(1)
 			v.SetLen(n + 1)
-			elem(s, v.Index(n))
+			elem(s, v.Index(n).Addr().UnsafePointer())
 		}
 	}
 }
@@ -116,94 +130,77 @@ func mapForm(t reflect.Type) form {
 	if elem == nil || t.Key().Kind() != reflect.String || t.Key().NumMethod() > 0 {
 		return nil
 	}
-	return func(s *scan, v reflect.Value) {
+	return func(s *scan, p unsafe.Pointer) {
 		s.skip("{")
+		v := reflect.NewAt(t, p).Elem()
 		v.Set(reflect.MakeMap(t))
 		before := ""
 		for n := 0; s.ok && !s.has("}"); n++ {
 			if n > 0 {
 				s.skip(",")
 			}
-			key := s.text(`"`, "")
+			key := s.word(`"`)
 			if s.skip(":"); n > 0 && key <= before { // they are in order, so that none is there twice
 				s.ok = false
 			}
-			value := reflect.New(t.Elem()).Elem()
-			if elem(s, value); s.ok {
-				v.SetMapIndex(reflect.ValueOf(key).Convert(t.Key()), value)
+			value := reflect.New(t.Elem())
+			if elem(s, value.UnsafePointer()); s.ok {
+				v.SetMapIndex(reflect.ValueOf(key).Convert(t.Key()), value.Elem())
 			}
 			before = key
 		}
 	}
 }
 
-// member is one field of a struct.
+// member is one field of a struct, or of one that is embedded in it.
 type member struct {
 	name     string // `,"name":`
-	index    int
+	offset   uintptr
 	optional bool // it may be left out
 	read     form
 }
 
 func structForm(t reflect.Type) form {
-	body := membersOf(t)
-	if body == nil {
+	members, ok := membersOf(t, 0)
+	if !ok {
 		return nil
 	}
-	return func(s *scan, v reflect.Value) {
+	return func(s *scan, p unsafe.Pointer) {
 		s.skip("{")
-		body(s, v, true)
+		first := 1 // there is no comma before the first member that is there
+		for i := range members {
+			m := &members[i]
+			switch there := s.has(m.name[first:]); {
+			case there && m.read != nil && s.ok:
+				m.read(s, unsafe.Add(p, m.offset))
+				first = 0
+			case there || !m.optional:
+				s.ok = false
+				return
+			}
+		}
 		s.skip("}")
 	}
 }
 
-// body reads the members of a struct between its braces; first says that none stands before them, and the result that none does
-// behind them.
-type body func(s *scan, v reflect.Value, first bool) bool
-
-// membersOf returns nil for a struct with tags whose meaning is not known here.
-func membersOf(t reflect.Type) body {
-	var (
-		embedded = map[int]body{}
-		all      []member
-	)
+// membersOf lists the members of a struct that lies at an offset within another. It says no to one with tags whose meaning is not
+// known here.
+func membersOf(t reflect.Type, at uintptr) (all []member, ok bool) {
 	for i := range t.NumField() {
 		f := t.Field(i)
 		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
 		switch {
 		case f.Anonymous && name == "" && options == "" && f.Type.Kind() == reflect.Struct:
-			if embedded[i] = membersOf(f.Type); embedded[i] == nil {
-				return nil
+			embedded, ok := membersOf(f.Type, at+f.Offset)
+			if !ok {
+				return nil, false
 			}
-			all = append(all, member{index: i})
+			all = append(all, embedded...)
 			continue
 		case !f.IsExported() || f.Anonymous || name == "" || name == "-" || !slices.Contains([]string{"", "omitzero", "omitempty"}, options):
-			return nil
+			return nil, false
 		}
-		all = append(all, member{name: "," + strconv.Quote(name) + ":", index: i, optional: options != "", read: formOf(f.Type)})
+		all = append(all, member{name: "," + strconv.Quote(name) + ":", offset: at + f.Offset, optional: options != "", read: formOf(f.Type)})
 	}
-	return func(s *scan, v reflect.Value, first bool) bool {
-		for i := range all {
-			m := &all[i]
-			if m.name == "" {
-				first = embedded[m.index](s, v.Field(m.index), first)
-				continue
-			}
-			name := m.name
-			if first {
-				name = name[1:]
-			}
-			switch there := s.has(name); {
-			case there && m.read != nil:
-				m.read(s, v.Field(m.index))
-				first = false
-			case there || !m.optional:
-				s.ok = false
-			}
-			if !s.ok {
-				break
-			}
-		}
-		return first
-	}
+	return all, true
 }

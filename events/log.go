@@ -42,6 +42,7 @@ type Log struct {
 	now         func() time.Time
 	void        atomic.Pointer[error]  // see ErrIncarnation
 	probed      atomic.Pointer[ending] // for readers
+	decoder     decoder                // of all readers
 }
 
 // Open binds to the existing event stream of a cluster. now stamps events for people; no decision rests on it.
@@ -54,7 +55,9 @@ func Open(ctx context.Context, js jetstream.JetStream, s Subjects, now func() ti
 	if inc == "" {
 		return nil, fmt.Errorf("open log of cluster %s: stream %s has no %s: it was not made by go-cluster", s.Cluster(), s.EventsStream(), MetaIncarnation)
 	}
-	return &Log{Subjects: s, js: js, stream: stream, incarnation: inc, now: now}, nil
+	l := &Log{Subjects: s, js: js, stream: stream, incarnation: inc, now: now}
+	l.decoder.scan.kept = make(kept, keepTexts)
+	return l, nil
 }
 
 // Incarnation returns the id of this life of the stream.

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"reflect"
 	"slices"
+	"unsafe"
 )
 
 // Services, the only writers of events.
@@ -24,7 +25,9 @@ type Row struct {
 	Writer    string // the service that writes it; "" where each service does
 	Doc       string // one sentence
 	payload   reflect.Type
-	form      form // of the payload; nil where it has none
+	form      form                         // of the payload; nil where it has none
+	fresh     func() (any, unsafe.Pointer) // an empty payload, and where it is
+	words     string                       // what the type is in an envelope
 }
 
 // New returns an empty payload of the type, a pointer.
@@ -92,20 +95,29 @@ var registry, typeOf = index(
 )
 
 func row[T any](t Type, agg Kind, writer, doc string) Row {
-	return Row{Type: t, Version: 1, Aggregate: agg, Writer: writer, Doc: doc, payload: reflect.TypeFor[T](), form: formOf(reflect.TypeFor[T]())}
+	fresh := func() (any, unsafe.Pointer) {
+		data := new(T)
+		return data, unsafe.Pointer(data)
+	}
+	return Row{Type: t, Version: 1, Aggregate: agg, Writer: writer, Doc: doc, payload: reflect.TypeFor[T](), form: formOf(reflect.TypeFor[T]()), fresh: fresh,
+		words: `,"category":"` + t.Category() + `","action":"` + t.Action() + `"`}
 }
 
-func index(rows ...Row) (map[Type]Row, map[reflect.Type]Type) {
-	byType, byPayload := make(map[Type]Row), make(map[reflect.Type]Type)
+func index(rows ...Row) (map[Type]*Row, map[reflect.Type]Type) {
+	byType, byPayload := make(map[Type]*Row), make(map[reflect.Type]Type)
 	for _, r := range rows {
-		byType[r.Type], byPayload[reflect.PointerTo(r.payload)] = r, r.Type
+		byType[r.Type], byPayload[reflect.PointerTo(r.payload)] = &r, r.Type
 	}
 	return byType, byPayload
 }
 
 // Registry returns every known type, ordered by name.
 func Registry() []Row {
-	return slices.SortedFunc(maps.Values(registry), func(a, b Row) int { return cmpString(string(a.Type), string(b.Type)) })
+	rows := make([]Row, 0, len(registry))
+	for _, t := range slices.Sorted(maps.Keys(registry)) {
+		rows = append(rows, *registry[t])
+	}
+	return rows
 }
 
 // TypeOf returns the type of a payload, which must be a pointer to a registered struct.
@@ -115,14 +127,4 @@ func TypeOf(payload any) (Type, error) {
 		return "", fmt.Errorf("%T is not the payload of any event type", payload)
 	}
 	return t, nil
-}
-
-func cmpString(a, b string) int {
-	switch {
-	case a < b:
-		return -1
-	case a > b:
-		return 1
-	}
-	return 0
 }
