@@ -129,7 +129,7 @@ func (w *worker) stepRecover(ctx context.Context, m mandate, o order) (events.Re
 	if err != nil {
 		return events.Result{}, &stepError{codeData, fmt.Sprintf("data of %s not recovered: %v", o.instance, err)}
 	}
-	return events.Result{Position: r.Position.String(), Checksum: r.Checksum, Incomplete: !r.Complete && len(terms) > 0 && !planted.LossUntold, Shipped: r.Shipped}, nil
+	return events.Result{Position: r.Position.String(), Checksum: r.Checksum, Incomplete: !r.Complete && len(terms) > 0 && !planted.LossUntold, Shipped: r.Shipped, Unsure: r.Unsure}, nil
 }
 
 // leaves says where the data of an active end that has ended here.

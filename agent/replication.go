@@ -78,7 +78,8 @@ type Recovered struct {
 	Position events.Position
 	Checksum string
 	Complete bool      // nothing that was acknowledged can be missing
-	Shipped  time.Time // stored time of the newest shipped object it rests on; zero where Complete, and where it may not be the newest
+	Shipped  time.Time // stored time of the newest shipped object it rests on; zero where Complete
+	Unsure   bool      // more may be stored than could be seen
 }
 
 // Salvaged is what Salvage has set aside.

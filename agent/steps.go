@@ -190,7 +190,7 @@ func (w *worker) stepPersist(ctx context.Context, m mandate, o order) (events.Re
 		}
 		return events.Result{}, err
 	}
-	return events.Result{}, nil
+	return events.Result{Stored: o.sync}, nil
 }
 
 // settles has the epoch on the disk, and with it that the data here are its: what is written once is waited for once.
@@ -247,6 +247,9 @@ func (w *worker) activate(ctx context.Context, m mandate, o order) (Status, erro
 		return stale(fmt.Sprintf("the highest epoch written down here is %d", high))
 	case w.a.ended.Has(o.instance, o.epoch):
 		return stale("this node has ended it")
+	}
+	if o.sync && !w.holdsBack(o) { // its word is given
+		return Status{}, &stepError{codeUnsupported, fmt.Sprintf("the commits of %s cannot be held back until they are stored", o.instance)}
 	}
 	in := w.equip(o.run)
 	in.Role, in.Epoch = api.RoleActive, o.epoch

@@ -13,6 +13,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/go-cluster/go-cluster/agent/litestream"
 	"github.com/go-cluster/go-cluster/projections"
 )
 
@@ -115,6 +116,26 @@ func TestFullDiskOfTheSource(t *testing.T) {
 	t.Logf("%d entries acknowledged", c.audits(app, false, w))
 }
 
+// storeBound bounds the store of an app's data, which is there; 0 leaves no room in it, -1 is no bound.
+func (c *cluster) storeBound(app string, bytes int64) {
+	c.t.Helper()
+	js, err := jetstream.New(c.nc)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	s, err := js.Stream(c.t.Context(), "OBJ_"+litestream.Bucket(c.subjects, app))
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	cfg := s.CachedInfo().Config
+	if cfg.MaxBytes = bytes; bytes == 0 {
+		cfg.MaxBytes = int64(s.CachedInfo().State.Bytes)
+	}
+	if _, err := js.UpdateStream(c.t.Context(), cfg); err != nil {
+		c.t.Fatal(err)
+	}
+}
+
 // A store that is full stops moves before the source steps down, and nothing else. With room again all goes on where it was.
 func TestFullStore(t *testing.T) {
 	t.Parallel()
@@ -123,37 +144,17 @@ func TestFullStore(t *testing.T) {
 	from := c.applyLedger(app)
 	w := c.writer(app, "a")
 	w.more()
-	js, err := jetstream.New(c.nc)
-	if err != nil {
-		t.Fatal(err)
-	}
-	bucket := "OBJ_GC_" + name + "_DATA_" + app
-	bound := func(bytes int64) {
-		t.Helper()
-		s, err := js.Stream(t.Context(), bucket)
-		if err != nil {
-			t.Fatal(err)
-		}
-		cfg := s.CachedInfo().Config
-		cfg.MaxBytes = bytes
-		if bytes == 0 {
-			cfg.MaxBytes = int64(s.CachedInfo().State.Bytes)
-		}
-		if _, err := js.UpdateStream(t.Context(), cfg); err != nil {
-			t.Fatal(err)
-		}
-	}
 	c.moveLedger(app, from, other(from)) // the bucket is there
 	from = other(from)
 	w.more()
-	bound(0)
+	c.storeBound(app, 0)
 	until(t, "app show says why it is not shipped", limit, func() bool {
 		return strings.Contains(c.must("app", "show", app).out, "maximum bytes exceeded")
 	})
 	w.pause()
 	c.staysFor(app, from, "maximum bytes exceeded")
 	w.more()
-	bound(-1)
+	c.storeBound(app, -1)
 	c.moveLedger(app, from, other(from))
 	w.more()
 	t.Logf("%d entries acknowledged, longest pause %s", c.audits(app, false, w), w.pause().took)

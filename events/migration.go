@@ -177,12 +177,13 @@ type Result struct {
 	Position string         `json:"position,omitzero"` // of replicated data: shipped, reached, left or recovered; see Position
 	Checksum string         `json:"checksum,omitzero"` // of the data at Position
 	// Incomplete says of recovered data that acknowledged writes may be missing in them: those made after Shipped, the stored time of
-	// the newest object that they rest on; without it nobody knows which.
+	// the newest object that they rest on. Unsure says that the store may have had more than could be seen, being full.
 	Incomplete bool      `json:"incomplete,omitzero"`
 	Shipped    time.Time `json:"shipped,omitzero"`
+	Unsure     bool      `json:"unsure,omitzero"`
 	Released   bool      `json:"released,omitzero"` // a failed activation that has ended its epoch and runs nothing
 	// Stored says, of a move with Sync, that nothing was acknowledged by then that is not stored: of the step sync, nor will be until the
-	// final phase ends.
+	// final phase ends, and of the step persist, nor will be under the epoch until the step activate ends.
 	Stored bool  `json:"stored,omitzero"`
 	TookMS int64 `json:"took_ms,omitzero"` // on the node
 	// Hook is why a hook did not say yes. In an event that ends its step well, it was overridden, or does not count.
@@ -318,6 +319,7 @@ type LeadershipActivated struct {
 	Inc      string `json:"inc"`
 	OrderSeq uint64 `json:"order_seq"`
 	Next     *Next  `json:"next"`
+	Stored   bool   `json:"stored,omitzero"` // see Result
 }
 
 // How an epoch ended.

@@ -112,6 +112,8 @@ func samples() []sample {
 	hooked := &Result{TookMS: 412, Hook: &HookResult{Code: HookVetoed, Detail: "not ready for migration", RetryAfter: spec.Duration(time.Minute)}}
 	exact := &Next{Step: StepApply, Node: "node-1", Inc: "k7-b3-4", Timeout: spec.Duration(time.Minute), Position: "e7:117", Checksum: "crc64:9a3f0c2b11d4e7f0"}
 	recovered := &Result{Position: "e7:116", Checksum: "crc64:77c1d20e94ab3f15", Incomplete: true, Shipped: time.Date(2026, 1, 15, 10, 29, 58, 750000000, time.UTC), TookMS: 310}
+	unseen := new(*recovered)
+	unseen.Unsure = true
 	proposals := []Proposal{{App: "web", Instance: "web-2", From: "node-1", To: "node-2", Why: "node-1 has 80 % of its memory asked for, node-2 20 %"}}
 	return []sample{
 		onNode(&NodeJoined{Node: "node-2", Inc: "k9-b1-1", Machine: "k9", TTL: spec.Duration(10 * time.Second), Epochs: map[string]uint64{"convex": 7, "cache": 2}, Facts: sampleFacts}),
@@ -227,6 +229,12 @@ func samples() []sample {
 		onCluster(&PlanAdmitted{Plan: "p-77", Moves: []Move{synchronous}, StateSeq: 4700, PolicyHash: "9f86d081884c7d659a2f", Planner: "1.4.0"}).as("sync"),
 		onApp(&MigrationPlanned{Ref: sampleRef, Move: synchronous, Holds: holds, Expires: until, PolicyHash: "9f86d081884c7d659a2f"}).as("sync"),
 		onApp(&MigrationHeld{Ref: sampleRef, Move: synchronous, Holds: holds, Until: until, Detail: "cooldown: convex moved at 10:29"}).as("sync"),
+		ordering(&LeadershipActivated{Ref: sampleRef, Epoch: 8, Node: "node-2", Inc: "k9-b1-1", OrderSeq: 4713, Next: sampleNext, Stored: true}).as("sync"),
+		onApp(&MigrationCompleted{Ref: sampleRef, DurationMS: 2150, Step: StepActivate, Result: unseen}).as("unsure"),
+		ordering(&StepCompleted{Ref: sampleRef, Step: StepStepDown, Node: "node-1", OrderSeq: 4711, TookMS: 430, Result: unseen, Next: exact}).as("unsure"),
+		ordering(&StepFailed{Ref: sampleRef, Step: StepApply, Node: "node-2", OrderSeq: 4711, Code: "differs", Detail: "its checksum is another", Result: unseen, Next: exact}).as("unsure"),
+		ordering(&LeadershipGranted{Ref: sampleRef, Epoch: 8, Node: "node-2", Inc: "k9-b1-1", OrderSeq: 4711, Result: unseen, Next: exact, DataLossPossible: true, LossBoundMS: 1250}).as("unsure"),
+		onApp(&LeadershipReleased{Ref: sampleRef, Epoch: 8, Node: "node-2", Inc: "k9-b1-1", Why: ReleasedStopped, OrderSeq: 4715, Result: unseen}).as("unsure"),
 
 		{aggregate: Audit(Auditor), data: &InvariantViolated{Invariant: "locks", Seq: 4711, Detail: "migration m-5f1d of convex-0 starts while m-5f1c is open"}},
 	}

@@ -83,6 +83,7 @@ func (c *Cluster) applyMigration(a *App, e *events.Event) {
 		if m := a.Open[d.Migration]; m != nil {
 			m.note(e, "activate", d.Node, "")
 			m.order(e, d.Next)
+			a.storedFrom(m, d)
 		}
 	case *events.LeadershipReleased:
 		if a.Leader != nil && a.Leader.Epoch == d.Epoch {

@@ -34,13 +34,27 @@ func (a *App) stored(m *Migration, r *events.Result) {
 	a.Terms[0].Stored, _ = events.ParsePosition(r.Position)
 }
 
+// storedFrom notes that nothing is acknowledged under the epoch of a target that is not stored, from its first moment on.
+func (a *App) storedFrom(m *Migration, d *events.LeadershipActivated) {
+	if d.Stored && m.TargetHolds() && a.Leader != nil && a.Leader.Epoch == d.Epoch && a.Leader.Inc == m.ToInc {
+		a.Terms[0].Stored = events.Position{Epoch: d.Epoch}
+	}
+}
+
+// AllStored says whether whoever has all that is stored, which is p, has all that was acknowledged under the epoch: of one that was held back from its first
+// moment on nothing need be stored, but what it began with is needed.
+func (t Term) AllStored(p events.Position) bool {
+	whole := t.Stored == events.Position{Epoch: t.Epoch}
+	return t.Stored != (events.Position{}) && (p.Reached(t.Stored) || whole && t.From != (events.Position{}) && p.Reached(t.From))
+}
+
 // keepStored ends that with the final phase of the move, unless the epoch has ended before: then nothing was acknowledged under it since.
 func (a *App) keepStored() {
 	if a.Leader == nil || a.Leader.Ended || a.Terms[0].Stored == (events.Position{}) {
 		return
 	}
 	for _, m := range a.Open {
-		if m.SourceHolds() && m.FromInc == a.Leader.Inc {
+		if m.SourceHolds() && m.FromInc == a.Leader.Inc || m.TargetHolds() && m.ToInc == a.Leader.Inc {
 			return
 		}
 	}

@@ -28,6 +28,7 @@ func (r *Replication) Recover(ctx context.Context, d agent.Data, terms []agent.T
 		return agent.Recovered{Checksum: sum}, err
 	}
 	complete := true // nobody after the term that is looked at may have written anything
+	sure := true     // and what was looked at in the store was all of it
 	for _, t := range terms {
 		h, err := r.history(ctx, t.Epoch)
 		if err != nil {
@@ -38,7 +39,7 @@ func (r *Replication) Recover(ctx context.Context, d agent.Data, terms []agent.T
 			if err != nil {
 				r.log.Warn("local copy not used", zap.String("instance", d.Instance), zap.Uint64("epoch", t.Epoch), zap.Error(err))
 			} else if got.Position.Epoch == t.Epoch {
-				got.Complete = complete
+				got.Complete, got.Unsure = complete, !sure && !complete
 				return got, nil
 			}
 		}
@@ -46,9 +47,11 @@ func (r *Replication) Recover(ctx context.Context, d agent.Data, terms []agent.T
 		if err != nil {
 			return agent.Recovered{}, fmt.Errorf("epoch %d: %w", t.Epoch, err)
 		}
+		sure = sure && !got.Unsure
 		if got.Position.Epoch == t.Epoch {
-			if got.Complete = complete && (!t.Activated || t.Final == got.Position); got.Complete {
-				got.Shipped = time.Time{}
+			got.Complete, got.Unsure = complete && (!t.Activated || t.Final == got.Position), !sure
+			if got.Complete {
+				got.Shipped, got.Unsure = time.Time{}, false
 			}
 			return got, nil
 		}
@@ -61,7 +64,7 @@ func (r *Replication) Recover(ctx context.Context, d agent.Data, terms []agent.T
 			return got, err
 		}
 	}
-	return agent.Recovered{Complete: complete}, r.aside(ctx, d)
+	return agent.Recovered{Complete: complete, Unsure: !sure && !complete}, r.aside(ctx, d)
 }
 
 // older recovers the newest epoch before one that anything exists of: the log tells of so many epochs only, and under all of those nothing may
@@ -75,7 +78,7 @@ func (r *Replication) older(ctx context.Context, d agent.Data, than uint64) (age
 	if err != nil {
 		return agent.Recovered{}, err
 	}
-	if _, err := s.vouched(ctx); err != nil { // what was acknowledged since nobody can say in any case
+	if _, err := s.vouched(ctx); err != nil { // what was acknowledged since the log told of it nobody can say in any case
 		return agent.Recovered{}, err
 	}
 	files, err := s.before(ctx, h)
@@ -168,7 +171,7 @@ func (r *Replication) own(ctx context.Context, d agent.Data, h history) (agent.R
 	return agent.Recovered{Position: events.Position{Epoch: h.epoch, Seq: seq}, Checksum: sum}, entrust(d.Path)
 }
 
-// shipped makes the database what the store has of an epoch; the zero Recovered where that is nothing.
+// shipped makes the database what the store has of an epoch; nothing is recovered where that is nothing.
 func (r *Replication) shipped(ctx context.Context, d agent.Data, h history) (agent.Recovered, error) {
 	s, err := r.openStore(ctx, d.App.Name)
 	if err != nil {
@@ -184,7 +187,7 @@ func (r *Replication) shipped(ctx context.Context, d agent.Data, h history) (age
 	}
 	newest, ok := newIndex(files).newest()
 	if !ok {
-		return agent.Recovered{}, nil
+		return agent.Recovered{Unsure: !sure}, nil
 	}
 	if err := r.aside(ctx, d); err != nil {
 		return agent.Recovered{}, err
@@ -207,9 +210,5 @@ func (r *Replication) shipped(ctx context.Context, d agent.Data, h history) (age
 	if err := sound(ctx, d.Path); err != nil {
 		return agent.Recovered{}, err
 	}
-	got := agent.Recovered{Position: at, Checksum: sum}
-	if sure {
-		got.Shipped = newest.stored
-	}
-	return got, entrust(d.Path)
+	return agent.Recovered{Position: at, Checksum: sum, Shipped: newest.stored, Unsure: !sure}, entrust(d.Path)
 }

@@ -151,7 +151,7 @@ func (d *decision) loss(r *events.Result) (possible bool, boundMS int64) {
 		switch behind := t.Final != (events.Position{}) && !p.Reached(t.Final); {
 		case behind:
 			possible = p.Epoch <= t.Epoch
-		case t.Stored != (events.Position{}) && p.Reached(t.Stored) && (!r.Incomplete || !r.Shipped.IsZero()):
+		case t.AllStored(p) && !r.Unsure:
 			return false, 0 // what was acknowledged was stored, and this is all that is
 		}
 		if r.Incomplete && !t.EndedAt.IsZero() && !r.Shipped.IsZero() {
@@ -168,7 +168,7 @@ func (d *decision) activated(r *api.StepReport) (*events.Draft, time.Time) {
 		l = &projections.Leader{Epoch: l.Epoch, Node: d.m.To, Inc: d.m.ToInc}
 	}
 	n := d.order(activate, l.Node, l.Inc, 0, d.m.Undoing)
-	return d.draft(n.Node, l.Node, &events.LeadershipActivated{Ref: d.m.Ref(), Epoch: l.Epoch, Node: l.Node, Inc: l.Inc, OrderSeq: r.OrderSeq, Next: n})
+	return d.draft(n.Node, l.Node, &events.LeadershipActivated{Ref: d.m.Ref(), Epoch: l.Epoch, Node: l.Node, Inc: l.Inc, OrderSeq: r.OrderSeq, Next: n, Stored: d.m.Sync && stored(r)})
 }
 
 // releasedBy ends the epoch of the app's holder, which has reported that it stepped down.

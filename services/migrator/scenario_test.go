@@ -132,13 +132,13 @@ func (s *scenario) do(command string) string {
 		s.roles = events.Move{}
 	case "done":
 		return s.show(s.report(s.answer(), s.answer().Node))
-	case "recovered": // recovered <position> [shipped=<ago>]: ago before now, or unknown; with it acknowledged writes may be missing
+	case "recovered": // recovered <position> [shipped=<ago> [sure=no]]: ago before now; with it acknowledged writes may be missing
 		r, o := s.answer(), pairs(f[2:])
 		r.Result = &events.Result{Position: f[1], Checksum: "sum-" + f[1]}
 		if ago, err := time.ParseDuration(o["shipped"]); err == nil {
 			r.Result.Incomplete, r.Result.Shipped = true, s.now.Add(-ago)
 		}
-		r.Result.Incomplete = r.Result.Incomplete || o["shipped"] == "unknown"
+		r.Result.Unsure = o["sure"] == "no"
 		return s.show(s.report(r, r.Node))
 	case "failed", "released": // with the node's reason; released: nothing runs there under the epoch any more
 		r := s.answer()

@@ -175,6 +175,8 @@ func (w *world) answer() api.StepReport {
 			r.Result.Stored = m.Sync && o.Step == events.StepSync
 		case events.StepCatchUp, events.StepApply:
 			r.Result = at(o.Position)
+		case events.StepPersist:
+			r.Result = &events.Result{Stored: m.Sync}
 		}
 	}
 	return r
