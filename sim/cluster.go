@@ -52,6 +52,7 @@ type Cluster struct {
 	nodes    map[string]*process
 	labels   map[string]map[string]string
 	boots    map[string]int // times that a machine has crashed
+	programs []spec.App     // that the programs of nodes declare
 	commands atomic.Int64
 	watch    *watch
 	links    []*Link // all that there have been
@@ -74,10 +75,16 @@ func (p *process) now() time.Time { return time.Now().Add(time.Duration(p.ahead.
 // Run starts a cluster with the given nodes (id → labels) and one replica of each service, in a bubble of its own, and calls f.
 func Run(t *testing.T, nodes map[string]map[string]string, f func(c *Cluster)) {
 	t.Helper()
+	RunPrograms(t, nodes, nil, f)
+}
+
+// RunPrograms is Run with apps that the program on each node declares.
+func RunPrograms(t *testing.T, nodes map[string]map[string]string, programs []spec.App, f func(c *Cluster)) {
+	t.Helper()
 	embedded.RegisterBubble()
 	synctest.Test(t, func(t *testing.T) {
 		c := &Cluster{T: t, dir: storage(t), start: time.Now(), log: zap.NewNop(), replicas: map[string]*process{}, nodes: map[string]*process{},
-			labels: map[string]map[string]string{}, boots: map[string]int{}}
+			labels: map[string]map[string]string{}, boots: map[string]int{}, programs: programs}
 		c.Programs = newPrograms(c.Boot)
 		c.up()
 		defer c.down()
@@ -237,13 +244,15 @@ func (c *Cluster) StartNode(id string, labels map[string]string, boot string) {
 	ctx, cancel := context.WithCancel(context.Background())
 	p := &process{link: link, cancel: cancel, done: make(chan struct{})}
 	c.nodes[id] = p
+	data := replication{s: c.Programs.store, node: id, up: link.Clear}
+	c.Programs.node(id).reaches(link.Clear)
 	go func() {
 		defer close(p.done)
 		defer nc.Close()
 		err := agent.Run(ctx, agent.Config{Cluster: "sim", Node: id, Dir: filepath.Join(c.dir, id), Labels: labels, Address: id + ".sim", Version: "sim", TTL: TTL,
 			NC: nc, Dial: func() (*nats.Conn, error) { return link.dial(id + "-work") }, Driver: c.Programs.node(id), Log: c.log, BootID: boot,
-			Replications: []agent.Replication{replication{s: c.Programs.store, node: id, up: link.Clear}},
-			Clock:        agent.Clock{Boot: c.Boot, Now: p.now}, Facts: events.Facts{CPU: 8000, Memory: 16 << 30, Drivers: []string{"process"}}})
+			Replications: []agent.Replication{data, logs{data}},
+			Clock:        agent.Clock{Boot: c.Boot, Now: p.now}, Facts: events.Facts{CPU: 8000, Memory: 16 << 30, Drivers: []string{"process"}, Apps: c.programs}})
 		if err != nil && !errors.Is(err, context.Canceled) && ctx.Err() == nil {
 			c.fail(fmt.Errorf("agent of %s ended: %w", id, err))
 		}

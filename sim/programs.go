@@ -54,6 +54,7 @@ type machine struct {
 	notify func(string)
 	port   int
 	until  time.Duration // deadline of the watchdogs
+	up     func() bool   // it reaches NATS
 }
 
 type program struct {
@@ -62,6 +63,7 @@ type program struct {
 	span  int // index in the journal, -1: not running
 	guard *time.Timer
 	ready *time.Timer
+	write *time.Timer   // the next write to its log
 	done  chan struct{} // closed at its end; nil unless it is being stopped
 }
 
@@ -76,6 +78,13 @@ func (p *Programs) node(id string) *machine {
 		p.nodes[id] = &machine{p: p, id: id, state: map[string]*program{}, port: 30000}
 	}
 	return p.nodes[id]
+}
+
+// reaches says how to ask whether the machine reaches NATS.
+func (m *machine) reaches(nats func() bool) {
+	m.p.mu.Lock()
+	defer m.p.mu.Unlock()
+	m.up = nats
 }
 
 // Journal returns every span so far.
@@ -137,19 +146,19 @@ func (p *Programs) stopAll() {
 
 // end notes the end of a life; the caller holds the lock.
 func (m *machine) end(g *program) {
-	for _, t := range []*time.Timer{g.guard, g.ready} {
+	for _, t := range []*time.Timer{g.guard, g.ready, g.write} {
 		if t != nil {
 			t.Stop()
 		}
 	}
-	g.guard, g.ready = nil, nil
+	g.guard, g.ready, g.write = nil, nil, nil
 	if g.done != nil {
 		close(g.done)
 		g.done = nil
 	}
 	if g.span >= 0 {
 		life := &m.p.journal[g.span]
-		if life.To = m.p.boot(); life.Data {
+		if life.To = m.p.boot(); life.Data && !g.in.App.Shared() {
 			m.p.store.end(m.id, life.App, life.Instance)
 		}
 		g.span = -1
@@ -260,9 +269,31 @@ func (m *machine) Start(_ context.Context, in agent.Instance) (agent.Status, err
 // serve has a program serve; one with a database is written to from now on. The caller holds the lock.
 func (m *machine) serve(g *program) {
 	g.st.State, g.st.Healthy = agent.StateRunning, true
-	if life := &m.p.journal[g.span]; life.Role == api.RoleActive && g.in.App.Replicated() {
+	life := &m.p.journal[g.span]
+	switch {
+	case life.Role != api.RoleActive || !g.in.App.Replicated():
+	case g.in.App.Shared():
+		life.Data, life.Lost = true, m.p.store.open(m.id, life.App, life.Instance)
+		m.writes(g, 0)
+	default:
 		life.Data, life.Lost = true, m.p.store.begin(m.id, life.App, life.Instance, g.span)
 	}
+}
+
+// writes has clients write to the log of an active from now on, the n-th time next. The caller holds the lock.
+func (m *machine) writes(g *program, n int) {
+	life, in := g.span, g.in
+	g.write = time.AfterFunc(writeEvery, func() {
+		m.p.mu.Lock()
+		defer m.p.mu.Unlock()
+		if g.span != life {
+			return
+		}
+		if m.up == nil || m.up() {
+			m.p.store.append(m.id, in.App.Name, in.ID, in.Epoch, row{life, n})
+		}
+		m.writes(g, n+1)
+	})
 }
 
 // DataDir implements agent.DataKeeper.

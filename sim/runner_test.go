@@ -391,7 +391,7 @@ func (r *runner) well() {
 	var broken []spec.App
 	r.c.View(func(v *projections.Cluster) {
 		for _, a := range v.SortedApps() {
-			if !a.Removed && a.Spec.Process.Command[0] == Broken {
+			if !a.Removed && a.Spec.Process != nil && a.Spec.Process.Command[0] == Broken {
 				broken = append(broken, a.Spec)
 			}
 		}

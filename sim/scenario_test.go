@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/go-cluster/go-cluster/spec"
 )
 
 // scenario is a cluster and what happens to it, and when: what a file in testdata says and what a seed makes up.
@@ -15,6 +17,7 @@ import (
 //	# a comment
 //	node n1 zone=a tier=x
 //	services s1 s2
+//	program ledger mode=singleton log=true
 //	seed 7
 //	0s    apply db mode=singleton require=["tier=x"]
 //	12.5s cut n1
@@ -26,6 +29,7 @@ type scenario struct {
 	name     string
 	nodes    map[string]map[string]string
 	services []string
+	programs [][]string // apps that the program of each node declares, as apply has them
 	steps    []happening
 }
 
@@ -47,6 +51,9 @@ func (s scenario) String() string {
 		fmt.Fprintf(&b, "node %s%s\n", id, labelled(s.nodes[id]))
 	}
 	fmt.Fprintf(&b, "services %s\n", strings.Join(s.services, " "))
+	for _, words := range s.programs {
+		fmt.Fprintf(&b, "program %s\n", strings.Join(words, " "))
+	}
 	for _, h := range s.steps {
 		fmt.Fprintln(&b, h)
 	}
@@ -89,6 +96,13 @@ func (s *scenario) line(words []string) error {
 		labels, err := pairs(words[2:])
 		s.nodes[words[1]] = labels
 		return err
+	case "program":
+		s.programs = append(s.programs, words[1:])
+		if len(words) < 2 {
+			return fmt.Errorf("a program of which app?")
+		}
+		_, err := declaredOf(words[1:])
+		return err
 	case "services":
 		s.services = words[1:]
 		if len(words) < 2 {
@@ -98,7 +112,7 @@ func (s *scenario) line(words []string) error {
 	}
 	at, err := time.ParseDuration(words[0])
 	if err != nil {
-		return fmt.Errorf("%q is neither node, services nor a time", words[0])
+		return fmt.Errorf("%q is neither node, services, program nor a time", words[0])
 	}
 	if len(words) < 2 {
 		return fmt.Errorf("nothing happens at %s", at)
@@ -182,7 +196,15 @@ func (r *runner) play() {
 // start runs a cluster as the scenario has it.
 func (s scenario) start(t *testing.T, f func(r *runner)) {
 	t.Helper()
-	Run(t, s.nodes, func(c *Cluster) {
+	var programs []spec.App
+	for _, words := range s.programs {
+		app, err := declaredOf(words)
+		if err != nil {
+			t.Fatal(err)
+		}
+		programs = append(programs, app)
+	}
+	RunPrograms(t, s.nodes, programs, func(c *Cluster) {
 		for _, id := range s.services {
 			if c.replicas[id] == nil {
 				c.StartServices(id)

@@ -58,12 +58,50 @@ func schedule(seed uint64) scenario {
 	for at += 2 * time.Second; at < end && len(a.steps) < events; at += (100*time.Millisecond + time.Duration(a.ExpFloat64()*float64(a.pace))).Truncate(time.Millisecond) {
 		a.something(at)
 	}
+	a.program(rand.New(rand.NewPCG(seed, 3)), end)
 	slices.SortStableFunc(a.steps, func(x, y happening) int { return int(x.at - y.at) })
 	last := a.steps[len(a.steps)-1].at
 	a.add(last, "well")
 	a.add(last, "steady")
 	a.add(last, "conformance")
 	return a.scenario
+}
+
+// program has each node run a program with a log in every third scenario, and things happen to that. It draws for itself: the rest of a scenario
+// does not depend on it.
+func (a *author) program(rnd *rand.Rand, end time.Duration) {
+	if rnd.IntN(3) > 0 {
+		return
+	}
+	own := &author{Rand: rnd}
+	words, err := split(fmt.Sprintf("w mode=singleton log=true standbys=%d migration.step_timeout=10s %s %s %s", (rnd.IntN(5)+1)/2,
+		one(own, "", "", `require=["tier=x"]`, `require=["zone in (a, b)"]`), one(own, "", `prefer=[{label: "zone=a"}]`), one(own, "", "", "on_invalid=keep")))
+	if err != nil {
+		panic(err)
+	}
+	a.programs = [][]string{words}
+	for range 1 + rnd.IntN(6) {
+		node, at, longer := one(own, a.ids...), time.Second+time.Duration(rnd.Int64N(int64(end))).Truncate(time.Millisecond), own.some(30*time.Second)
+		switch n := rnd.IntN(12); {
+		case n < 3:
+			a.add(at, "move w")
+		case n < 6:
+			a.add(at, "move w %s", node)
+		case n < 7:
+			a.add(at, "restart w")
+		case n < 8:
+			a.add(at, "move w")
+			a.add(at+own.some(300*time.Millisecond), "cancel w")
+		case n < 9:
+			a.add(at, "giveup w-0 %s", node)
+		case n < 10:
+			a.add(at, "kill %s hard", node)
+			a.add(at+longer, "start %s", node)
+		default:
+			a.add(at, "behave w %s %s", node, one(own, "start=3s", "stop=2s", "start=1s stop=1s", "stop=25s", `fails="exit status 1"`))
+			a.add(at+longer, "behave w %s", node)
+		}
+	}
 }
 
 func one[T any](a *author, of ...T) T { return of[a.IntN(len(of))] }

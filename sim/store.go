@@ -22,6 +22,7 @@ type archive struct {
 	shipped map[uint64][]shipment // by epoch; the first is at position 1
 	acked   []row                 // what a client may count on: the data of the newest life
 	from    *database             // that the newest life writes to
+	log     records               // of an app whose data are a log
 }
 
 // shipment is a state of a database in the store.
@@ -83,6 +84,9 @@ func (s *Store) acked(app string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	a := s.app(app)
+	if n := len(a.log.rows); n > 0 {
+		return len(a.log.written(uint64(n)))
+	}
 	if a.from != nil {
 		return len(a.from.content(s.boot()))
 	}

@@ -158,7 +158,21 @@ func document(words []string) (string, error) {
 
 // appOf reads the words of apply.
 func appOf(words []string) (spec.App, error) {
-	doc, err := document(append([]string{"name=" + words[0], "process.command=[/bin/app]"}, words[1:]...))
+	return specOf(append([]string{"name=" + words[0], "process.command=[/bin/app]"}, words[1:]...))
+}
+
+// declaredOf reads the words of program.
+func declaredOf(words []string) (spec.App, error) {
+	app, err := specOf(append([]string{"name=" + words[0]}, words[1:]...))
+	if err != nil {
+		return spec.App{}, err
+	}
+	app = app.WithDefaults()
+	return app, app.ValidateDeclared()
+}
+
+func specOf(words []string) (spec.App, error) {
+	doc, err := document(words)
 	if err != nil {
 		return spec.App{}, err
 	}

@@ -17,6 +17,7 @@ const (
 	ReuseEpoch       = name == "reuse_epoch"       // epochs: the way back is granted the epoch that it takes back
 	ActivatesTarget  = name == "activates_target"  // activations: on the way back the target is activated
 	CopyBehind       = name == "copy_behind"       // handovers: a copy is taken for what was left, wherever it is
+	LogUntold        = name == "log_untold"        // handovers: who is granted a log is not told to apply first what was left of it
 	StopBeforeStart  = name == "stop_before_start" // pools: a pool stops the source first
 	IgnoreCordon     = name == "ignore_cordon"     // places: a cordoned node is as good as any other
 	ForgetInFlight   = name == "forget_in_flight"  // places: what is on its way to a node takes nothing there
@@ -69,6 +70,7 @@ func All() []Mistake {
 		{"reuse_epoch", "epochs", "the way back is granted the epoch that it takes back"},
 		{"activates_target", "activations", "on the way back the target is activated"},
 		{"copy_behind", "handovers", "a copy is taken for what was left, wherever it is"},
+		{"log_untold", "handovers", "who is granted a log is not told to apply first what was left of it"},
 		{"stop_before_start", "pools", "a pool stops the source first"},
 		{"ignore_cordon", "places", "a cordoned node is as good as any other"},
 		{"forget_in_flight", "places", "what is on its way to a node takes nothing there"},

@@ -29,7 +29,7 @@ func (d *decision) draft(to, node string, data any) (*events.Draft, time.Time) {
 func (d *decision) order(s step, node, inc string, attempt int, undo bool) *events.Next {
 	n := &events.Next{Step: s.Name, Node: node, Inc: inc, Timeout: spec.Duration(s.Timeout(d.a.Spec)), Attempt: attempt, Undo: undo}
 	r := d.in.Report
-	leaves := r != nil && r.Step == stepDown.Name && !undo && d.a.Spec.Shared() && d.m.Kind == events.KindMove
+	leaves := r != nil && r.Step == stepDown.Name && !undo && d.a.Spec.Shared() && d.m.Kind == events.KindMove && !planted.LogUntold
 	if r != nil && !r.Failed && r.Result != nil && (s.Name == catchUp.Name || s.Name == apply.Name || s.Name == persist.Name && leaves) {
 		n.Position, n.Checksum = r.Result.Position, r.Result.Checksum
 	}

@@ -1,0 +1,5 @@
+//go:build bug_log_untold
+
+package planted
+
+const name = "log_untold"
