@@ -70,16 +70,13 @@ func (p *payload) UnmarshalJSONFrom(dec *jsontext.Decoder) error {
 
 // encode returns the wire form of e. Equal events make equal bytes.
 func encode(e *Event) ([]byte, error) {
-	data := e.Data
-	if u, ok := data.(*Unknown); ok {
-		data = u.Raw
-	}
-	b, err := json.Marshal(wire[any]{
-		ID: e.ID, TS: e.TS.UTC().Truncate(tsPrecision), Category: e.Type.Category(), Action: e.Type.Action(), App: e.App, Node: e.Node,
-		V: e.V, Rev: e.Rev, Actor: e.Actor, Cause: e.Cause, Correlation: e.Correlation, Prev: e.Prev, Stream: e.Stream, Data: data,
-	}, json.Deterministic(true))
-	if err != nil {
-		return nil, fmt.Errorf("encode %s: %w", e.Type, err)
+	ts := e.TS.UTC().Truncate(tsPrecision)
+	b := write(e, ts)
+	if b == nil {
+		var err error
+		if b, err = encodeSlowly(e, ts); err != nil {
+			return nil, fmt.Errorf("encode %s: %w", e.Type, err)
+		}
 	}
 	if planted.RawNewline {
 		b = bytes.ReplaceAll(b, []byte(`\n`), []byte("\n"))
@@ -88,6 +85,18 @@ func encode(e *Event) ([]byte, error) {
 		return nil, fmt.Errorf("encode %s: %d bytes, at most %d allowed", e.Type, len(b), MaxSize)
 	}
 	return b, nil
+}
+
+// encodeSlowly writes whatever can be written.
+func encodeSlowly(e *Event, ts time.Time) ([]byte, error) {
+	data := e.Data
+	if u, ok := data.(*Unknown); ok {
+		data = u.Raw
+	}
+	return json.Marshal(wire[any]{
+		ID: e.ID, TS: ts, Category: e.Type.Category(), Action: e.Type.Action(), App: e.App, Node: e.Node,
+		V: e.V, Rev: e.Rev, Actor: e.Actor, Cause: e.Cause, Correlation: e.Correlation, Prev: e.Prev, Stream: e.Stream, Data: data,
+	}, json.Deterministic(true))
 }
 
 // Decode reads one stored message. Every error is a *MalformedError.

@@ -25,6 +25,18 @@ func cordoned(t testing.TB) (subject, raw string) {
 	return e.subject(), string(b)
 }
 
+// labelled is a message with these labels, which may be malformed.
+func labelled(t testing.TB, labels string) string {
+	t.Helper()
+	s := sample{aggregate: Node("node-2"), node: "node-2", data: &NodeLabelsUpdated{Node: "node-2", Before: map[string]string{}, After: map[string]string{"x": "y"}}}
+	e := s.event()
+	b, err := encode(&e)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Replace(string(b), `"x":"y"`, labels, 1)
+}
+
 func TestDecodeRefusesWhatIsMalformed(t *testing.T) {
 	subject, good := cordoned(t)
 	if _, err := Decode(subject, 3, time.Time{}, []byte(good)); err != nil {
@@ -47,6 +59,7 @@ func TestDecodeRefusesWhatIsMalformed(t *testing.T) {
 		{"null", subject, "null", "does not match the subject"},
 		{"duplicate in the envelope", subject, swap(`"v":1`, `"v":1,"v":1`), "duplicate"},
 		{"duplicate in the data", subject, swap(`{"node":"node-2"}`, `{"node":"node-2","node":"node-3"}`), "duplicate"},
+		{"duplicate in a map of the data", prod.Event(Node("node-2"), "node.labels.updated", ""), labelled(t, `"a":"1","a":"2"`), "duplicate"},
 		{"duplicate of an unknown member", subject, swap(`"v":1`, `"v":1,"new":1,"new":2`), "duplicate"},
 		{"duplicate behind an escape", subject, swap(`"v":1`, `"v":1,"\u0076":1`), "duplicate"},
 		{"invalid UTF-8", subject, swap("cli:ana", "cli:\xff"), "UTF-8"},
@@ -249,6 +262,7 @@ func checkDecode(t *testing.T, subject string, raw []byte) {
 		}
 		return
 	}
+	writtenAlike(t, &e)
 	first, err := encode(&e)
 	if err != nil {
 		if strings.Contains(err.Error(), "at most") {

@@ -126,28 +126,39 @@ func sliceForm(t reflect.Type) form {
 }
 
 func mapForm(t reflect.Type) form {
-	elem := formOf(t.Elem())
-	if elem == nil || t.Key().Kind() != reflect.String || t.Key().NumMethod() > 0 {
-		return nil
+	switch elem := formOf(t.Elem()); t {
+	case reflect.TypeFor[map[string]string]():
+		return textMapForm[string](elem)
+	case reflect.TypeFor[map[string]int]():
+		return textMapForm[int](elem)
+	case reflect.TypeFor[map[string]int64]():
+		return textMapForm[int64](elem)
+	case reflect.TypeFor[map[string]uint64]():
+		return textMapForm[uint64](elem)
+	case reflect.TypeFor[map[string]spec.HookRef]():
+		return textMapForm[spec.HookRef](elem)
 	}
+	return nil
+}
+
+func textMapForm[V any](elem form) form {
 	return func(s *scan, p unsafe.Pointer) {
 		s.skip("{")
-		v := reflect.NewAt(t, p).Elem()
-		v.Set(reflect.MakeMap(t))
+		m := make(map[string]V)
+		*(*map[string]V)(p) = m
+		var value, none V
 		before := ""
 		for n := 0; s.ok && !s.has("}"); n++ {
 			if n > 0 {
 				s.skip(",")
 			}
-			key := s.word(`"`)
-			if s.skip(":"); n > 0 && key <= before { // they are in order, so that none is there twice
+			name := s.word(`"`)
+			if s.skip(":"); n > 0 && name <= before { // they are in order, so that none is there twice
 				s.ok = false
 			}
-			value := reflect.New(t.Elem())
-			if elem(s, value.UnsafePointer()); s.ok {
-				v.SetMapIndex(reflect.ValueOf(key).Convert(t.Key()), value.Elem())
-			}
-			before = key
+			value = none
+			elem(s, unsafe.Pointer(&value))
+			m[name], before = value, name
 		}
 	}
 }

@@ -94,7 +94,9 @@ func (l *Log) append(ctx context.Context, d Draft, head Head, end uint64) (Event
 	if end > 0 {
 		guards = append(guards, jetstream.WithExpectLastSequence(end))
 	}
-	behind := fmt.Errorf("%w, or the log has gone on from %d", ErrConflict, end)
+	behind := func() (Event, error) {
+		return fail(fmt.Errorf("%w, or the log has gone on from %d", ErrConflict, end))
+	}
 	for first, wait := true, 5*time.Millisecond; ; first, wait = false, min(2*wait, 500*time.Millisecond) {
 		if err := l.voided(); err != nil {
 			return fail(err)
@@ -115,7 +117,7 @@ func (l *Log) append(ctx context.Context, d Draft, head Head, end uint64) (Event
 		}
 		moved := rejected && api.ErrorCode == codeWrongLastSeq
 		if end > 0 && moved && first {
-			return fail(behind) // no other try of this call is under way
+			return behind() // no other try of this call is under way
 		}
 		// The outcome is unknown, or somebody else was faster. What follows the expected sequence decides; a read that finds
 		// nothing there leaves the same expectations to try again with, which is safe however often an earlier try still arrives.
@@ -128,7 +130,7 @@ func (l *Log) append(ctx context.Context, d Draft, head Head, end uint64) (Event
 		case errors.As(readErr, new(*MalformedError)):
 			return fail(readErr)
 		case end > 0 && moved && errors.Is(readErr, errNothing):
-			return fail(behind) // nor will an earlier try be stored that still arrives: it expects the same end
+			return behind() // nor will an earlier try be stored that still arrives: it expects the same end
 		}
 		select {
 		case <-ctx.Done():

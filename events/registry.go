@@ -25,7 +25,9 @@ type Row struct {
 	Writer    string // the service that writes it; "" where each service does
 	Doc       string // one sentence
 	payload   reflect.Type
+	pointer   reflect.Type                 // to it
 	form      form                         // of the payload; nil where it has none
+	write     writing                      // the same
 	fresh     func() (any, unsafe.Pointer) // an empty payload, and where it is
 	words     string                       // what the type is in an envelope
 }
@@ -99,14 +101,15 @@ func row[T any](t Type, agg Kind, writer, doc string) Row {
 		data := new(T)
 		return data, unsafe.Pointer(data)
 	}
-	return Row{Type: t, Version: 1, Aggregate: agg, Writer: writer, Doc: doc, payload: reflect.TypeFor[T](), form: formOf(reflect.TypeFor[T]()), fresh: fresh,
+	return Row{Type: t, Version: 1, Aggregate: agg, Writer: writer, Doc: doc, payload: reflect.TypeFor[T](), pointer: reflect.TypeFor[*T](),
+		form: formOf(reflect.TypeFor[T]()), write: writingOf(reflect.TypeFor[T]()), fresh: fresh,
 		words: `,"category":"` + t.Category() + `","action":"` + t.Action() + `"`}
 }
 
 func index(rows ...Row) (map[Type]*Row, map[reflect.Type]Type) {
 	byType, byPayload := make(map[Type]*Row), make(map[reflect.Type]Type)
 	for _, r := range rows {
-		byType[r.Type], byPayload[reflect.PointerTo(r.payload)] = &r, r.Type
+		byType[r.Type], byPayload[r.pointer] = &r, r.Type
 	}
 	return byType, byPayload
 }

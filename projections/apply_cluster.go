@@ -108,5 +108,8 @@ func (m *Migration) note(e *events.Event, step, node, detail string) {
 		m.History = slices.Delete(m.History, 1, 2)
 		m.Forgotten++
 	}
+	if m.History == nil {
+		m.History = make([]Happening, 0, mostHappen)
+	}
 	m.History = append(m.History, Happening{Seq: e.Seq, At: e.Stored, Event: e.Type, Step: step, Node: node, Detail: detail})
 }

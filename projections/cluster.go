@@ -52,6 +52,7 @@ const (
 	keepOrders   = 1000 // of a kind
 	keepCommands = 20000
 	keepHistory  = 64 // events of one migration
+	mostHappen   = 8  // that most of them have
 	keepTerms    = 16 // epochs of one app
 )
 
