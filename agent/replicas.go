@@ -246,11 +246,14 @@ func (r *replicas) promote(ctx context.Context, app spec.App, id string, epoch u
 	if err := r.put(id, nil); err != nil {
 		return nil, Data{}, fmt.Errorf("data of %s: %w", id, err)
 	}
-	if err := r.remember(id, ledData{App: app, Epoch: epoch}); err != nil {
+	remembered := make(chan error, 1) // both are files, and in the pause of a move
+	go func() { remembered <- r.remember(id, ledData{App: app, Epoch: epoch}) }()
+	promoted := kind.Promote(ctx, data, epoch)
+	if err := <-remembered; err != nil {
 		return nil, Data{}, err
 	}
-	if err := kind.Promote(ctx, data, epoch); err != nil {
-		return nil, Data{}, &stepError{codeData, fmt.Sprintf("data of %s are not those of epoch %d: %v", id, epoch, err)}
+	if promoted != nil {
+		return nil, Data{}, &stepError{codeData, fmt.Sprintf("data of %s are not those of epoch %d: %v", id, epoch, promoted)}
 	}
 	return kind, data, nil
 }

@@ -19,6 +19,7 @@ type copyTo struct {
 	path  string
 	spool string // directory for files that do not fit into memory
 	f     *os.File
+	fresh bool  // something was written that may not be on the disk
 	pages pages // of what was written
 }
 
@@ -38,21 +39,25 @@ func (c *copyTo) open(anew bool) (err error) {
 		flags |= os.O_CREATE | os.O_EXCL
 	}
 	c.f, err = os.OpenFile(c.path, flags, 0o600)
+	c.fresh = true // whatever another process has left of it
 	return err
 }
 
+// sync has what was written on the disk. It costs no time where that is so.
 func (c *copyTo) sync() error {
-	if c.f == nil {
+	if c.f == nil || !c.fresh {
 		return nil
 	}
-	return c.f.Sync()
+	err := c.f.Sync()
+	c.fresh = err != nil
+	return err
 }
 
 func (c *copyTo) close() error {
 	if c.f == nil {
 		return nil
 	}
-	err := errors.Join(c.f.Sync(), c.f.Close())
+	err := errors.Join(c.sync(), c.f.Close())
 	c.f = nil
 	return err
 }
@@ -73,6 +78,7 @@ func (c *copyTo) apply(ctx context.Context, s *store, f file, at uint64) error {
 		return err
 	}
 	defer func() { _ = content.Close() }()
+	c.fresh = true
 	head, err := c.pages.take(content, func(no uint32, page []byte) error {
 		if _, err := c.f.WriteAt(page, int64(no-1)*int64(len(page))); err != nil {
 			return fmt.Errorf("page %d: %w", no, err) // which names the file

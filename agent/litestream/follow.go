@@ -23,6 +23,7 @@ const (
 	doubtAfter = 300 * time.Millisecond // without what is waited for, the store is asked itself
 	watchCheck = 5 * time.Second        // so often a silent watch is compared with the store
 	lookAgain  = time.Second
+	closely    = time.Minute // after a CatchUp, whose caller is about to want the copy as it is, what comes is on the disk at once
 )
 
 // following keeps a copy of one database.
@@ -41,6 +42,7 @@ type following struct {
 	copy copyTo
 	at   uint64 // the copy has everything up to here
 	save time.Time
+	near time.Time // until then every step that is applied is made durable
 	over bool
 
 	doubt bool // of run alone: something was not there that the watch has told of, and may be there by another object
@@ -258,6 +260,11 @@ func (f *following) advance(ctx context.Context) error {
 			}
 		}
 	}
+	if time.Now().Before(f.near) { // while nobody waits for it: Apply finds it done
+		if err := f.copy.sync(); err != nil {
+			return err
+		}
+	}
 	if newest, ok := f.files.newest(); ok && newest.last > f.at {
 		return fmt.Errorf("between %d, which the copy has, and %d, which starts with %d, the store has nothing", f.at, newest.last, newest.first)
 	}
@@ -332,6 +339,7 @@ func (f *following) verify(ctx context.Context) error {
 	case <-ctx.Done():
 		return context.Cause(ctx)
 	}
+	f.near = time.Now().Add(closely)
 	if f.over || f.at == 0 {
 		return nil
 	}
