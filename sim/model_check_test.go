@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -100,53 +101,77 @@ func TestModel(t *testing.T) {
 	}
 }
 
-// explore looks at every state that can be reached with so many faults of some kinds, those that took fewest first: whatever can happen in a
-// state with fewer faults left can happen with more, so that a state that comes again is not looked at again.
+// explore looks at every state that can be reached with so many faults of some kinds, all that take fewer first: whatever can happen in a
+// state with fewer faults behind it can happen with more, so that a state that comes again is not looked at again.
 func explore(t *testing.T, first *model, faults int, kinds []fault) {
 	t.Helper()
-	first.faults = faults
-	began := time.Now()
-	todo := make([][]*model, first.faults+1) // by faults left
-	todo[first.faults] = []*model{first}
-	seen := map[string]bool{first.key(): true}
-	ends, transitions, at := 0, 0, first.faults
-	report := func(left string) {
-		t.Logf("%d faults: %d states, %d transitions, %d ends, in %s%s", first.faults-at, len(seen), transitions, ends, time.Since(began).Truncate(time.Millisecond), left)
-	}
-	for ; at >= 0; at-- {
-		for len(todo[at]) > 0 {
+	began, seen := time.Now(), map[string]bool{}
+	transitions, ends := 0, 0
+	todo := []*model{first}
+	for used := 0; used <= faults; used++ {
+		report := func(left string) {
+			t.Logf("%d faults: %d states, %d transitions, %d ends, in %s%s", used, len(seen), transitions, ends, time.Since(began).Truncate(time.Millisecond), left)
+		}
+		todo = slices.DeleteFunc(todo, func(m *model) bool { // found with fewer faults since, or twice
+			k := m.key()
+			again := seen[k]
+			seen[k] = true
+			return again
+		})
+		var later []*model // with one fault more
+		queued := map[string]bool{}
+		for len(todo) > 0 {
 			if time.Since(began) >= *modelFor {
 				report(", not exhausted")
 				return
 			}
-			m := todo[at][len(todo[at])-1]
-			todo[at] = todo[at][:len(todo[at])-1]
-			if lawless(t, m, m.wrong()) {
+			m := todo[len(todo)-1]
+			todo = todo[:len(todo)-1]
+			next := m.moves()
+			if !sound(t, m, len(next) == 0) {
 				return
 			}
-			next := m.moves()
 			if len(next) == 0 {
 				ends++
-				if lawless(t, m, m.laws(!m.cut)) {
-					return
-				}
-				if why := m.rest(); why != "" && !m.cut {
-					t.Fatalf("%s\n%s", why, m.story())
-				}
-			}
-			if m.faults > 0 {
-				next = append(next, m.faulty(kinds)...)
 			}
 			for _, n := range next {
 				transitions++
 				if k := n.key(); !seen[k] {
 					seen[k] = true
-					todo[n.faults] = append(todo[n.faults], n)
+					todo = append(todo, n)
+				}
+			}
+			if used == faults {
+				continue
+			}
+			for _, n := range m.faulty(kinds) {
+				transitions++
+				if k := n.key(); !seen[k] && !queued[k] {
+					queued[k] = true
+					later = append(later, n)
 				}
 			}
 		}
 		report("")
+		todo = later
 	}
+}
+
+// sound holds a state against what must never be, and one in which nothing happens any more against what has to be then.
+func sound(t *testing.T, m *model, end bool) bool {
+	t.Helper()
+	broken := m.wrong()
+	if end {
+		broken = append(broken, m.laws(!m.cut)...)
+	}
+	if lawless(t, m, broken) {
+		return false
+	}
+	if why := m.rest(); end && why != "" && !m.cut {
+		t.Errorf("%s\n%s", why, m.story())
+		return false
+	}
+	return true
 }
 
 // lawless reports what a state breaks; cmd/hunt reads the first lines.

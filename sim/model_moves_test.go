@@ -84,9 +84,6 @@ func (m *model) faulty(kinds []fault) (out []*model) {
 			}
 		}
 	}
-	for _, s := range out {
-		s.faults--
-	}
 	return out
 }
 

@@ -33,12 +33,12 @@ var (
 // log, and fold it anew for every decision, as if they had just been started.
 type model struct {
 	log      []events.Message
+	sum      string // of the log
 	boot     time.Duration
 	nodes    []host
 	reports  []api.StepReport // under way, in no order
 	leases   map[string]services.SeenLease
 	closings map[string]labeler.Closing
-	faults   int  // that may still happen
 	ticks    int  // times that time has passed
 	cut      bool // it would go on, but time has passed often enough
 	heads    map[events.Aggregate]events.Head
@@ -126,6 +126,9 @@ func (m *model) store(d events.Draft) {
 	fmt.Fprint(sum, head.Hash, typ, d.Aggregate, string(b))
 	e.Hash = fmt.Sprintf("%x", sum.Sum(nil))
 	m.log, m.folded = append(m.log, events.Message{Event: e}), nil
+	sum.Reset()
+	fmt.Fprint(sum, m.sum, d.Aggregate, e.Hash)
+	m.sum = string(sum.Sum(nil))
 	m.heads[d.Aggregate] = events.Head{Seq: e.Seq, Rev: e.Rev, Hash: e.Hash}
 }
 
@@ -149,14 +152,13 @@ func (m *model) lease(node string, l api.Lease) {
 // key tells states apart.
 func (m *model) key() string {
 	sum := fnv.New128a()
-	if n := len(m.log); n > 0 {
-		for _, a := range slices.SortedFunc(maps.Keys(m.heads), func(x, y events.Aggregate) int { return strings.Compare(x.ID, y.ID) }) {
-			fmt.Fprint(sum, a.Kind, a.ID, m.heads[a].Hash, m.heads[a].Seq)
-		}
-	}
-	fmt.Fprint(sum, m.boot/time.Millisecond, m.ticks, m.closings)
+	fmt.Fprint(sum, m.sum, m.boot/time.Millisecond, m.ticks, m.closings)
 	for _, h := range m.nodes {
-		fmt.Fprint(sum, "|", h.n, h.silent, h.until/time.Millisecond, h.runs, h.epochs, len(h.results), h.told, h.ended)
+		heard := 0
+		if h.silent {
+			heard = h.heard
+		}
+		fmt.Fprint(sum, "|", h.n, h.silent, heard, h.until/time.Millisecond, h.runs, h.epochs, len(h.results), h.told, h.ended)
 		for _, o := range slices.Sorted(maps.Keys(h.results)) {
 			fmt.Fprint(sum, o, h.results[o].Failed)
 		}
