@@ -318,7 +318,7 @@ func (a *agent) retire(w *worker, cond func() bool) bool {
 	return true
 }
 
-// wake notes that an app concerns this node, and has its worker look. After an error it must be called again.
+// wake notes that an app concerns this node, and sees to a worker for it. After an error it must be called again.
 func (a *agent) wake(app string, seq uint64) error {
 	a.mu.Lock()
 	w := a.worker(app)

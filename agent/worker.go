@@ -68,12 +68,11 @@ func newWorker(a *agent, app string) *worker {
 		view: newAssignment(a.cfg.Cluster, a.cfg.Node, app), told: map[uint64]bool{}, retries: map[string]retry{}, removed: map[string]bool{}}
 }
 
-// wakeUp has the worker look at an event that concerns this node.
+// wakeUp keeps the worker until it has folded an event that concerns this node, which has it look: before that, there is nothing new.
 func (w *worker) wakeUp(seq uint64) {
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.wake = max(w.wake, seq)
-	w.mu.Unlock()
-	w.nudge()
 }
 
 // nudge has the worker look again. It never blocks.

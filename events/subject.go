@@ -34,15 +34,16 @@ func (s Subjects) join(tokens ...string) string {
 
 // Event returns the subject of an event; target may be "".
 func (s Subjects) Event(a Aggregate, t Type, target string) string {
-	sub := s.join("evt", string(a.Kind), a.ID, string(t))
-	if target != "" {
-		sub += "." + target
+	if target == "" {
+		return "gc." + s.cluster + ".evt." + string(a.Kind) + "." + a.ID + "." + string(t)
 	}
-	return sub
+	return "gc." + s.cluster + ".evt." + string(a.Kind) + "." + a.ID + "." + string(t) + "." + target
 }
 
 // Aggregate returns the filter of all events of an aggregate: the one string every guard on it uses.
-func (s Subjects) Aggregate(a Aggregate) string { return s.join("evt", string(a.Kind), a.ID, ">") }
+func (s Subjects) Aggregate(a Aggregate) string {
+	return "gc." + s.cluster + ".evt." + string(a.Kind) + "." + a.ID + ".>"
+}
 
 // Membership returns the filter of the events that say which incarnation a node is, and whether it lives.
 func (s Subjects) Membership(node string) string {
