@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"math"
 	"os"
+	"path/filepath"
 	"sync"
 	"time"
 
@@ -47,8 +48,9 @@ type leading struct {
 	turn chan struct{} // whoever uses what is below has it
 
 	db        *lite.DB
-	client    *client  // replaced where the database is opened; l.mu too
-	seen      walState // of the log before the last sync that succeeded
+	file      os.FileInfo // of the database as it was opened
+	client    *client     // replaced where the database is opened; l.mu too
+	seen      walState    // of the log before the last sync that succeeded
 	force     time.Time
 	compacted time.Time
 	snapshot  int64 // size of the newest file that has everything
@@ -227,8 +229,18 @@ func (l *leading) look() (s walState) {
 
 // open has Litestream take hold of the database once that is one.
 func (l *leading) open(ctx context.Context) error {
-	if err := l.r.head.check(l.d.Path); err != nil || l.db != nil {
+	if err := l.r.head.check(l.d.Path); err != nil {
 		return err
+	}
+	is, err := os.Stat(l.d.Path)
+	if err != nil || l.db != nil && os.SameFile(is, l.file) {
+		return err
+	}
+	replaced := l.db != nil
+	if replaced {
+		if err := l.replaced(); err != nil {
+			return err
+		}
 	}
 	s, err := l.r.openStore(ctx, l.d.App.Name)
 	if err != nil {
@@ -267,13 +279,30 @@ func (l *leading) open(ctx context.Context) error {
 	if err := db.Open(); err != nil {
 		return fmt.Errorf("open %s: %w", l.d.Path, err)
 	}
-	l.db, l.seen, l.compacted = db, walState{}, time.Now()
+	l.db, l.file, l.seen, l.compacted = db, is, walState{}, time.Now()
+	if replaced { // a copy that begins now begins with a whole one
+		l.compacted, l.since = time.Time{}, math.MaxInt64/2
+	}
 	return nil
+}
+
+// replaced lets go of a database in whose place another one was put while it was shipped. Litestream would go on with the pages of the one and the log of the
+// other. What it has of it that is not shipped is of both, and nobody's; it ships all pages of the new one next.
+func (l *leading) replaced() error {
+	l.log.Warn("the database was replaced by another one: all of it is shipped anew", zap.String("path", l.d.Path))
+	l.mu.Lock()
+	l.state.Resyncs++
+	l.mu.Unlock()
+	gone, cancel := context.WithCancel(context.Background())
+	cancel()
+	_ = l.release(gone) // nothing more is shipped of it
+	return os.RemoveAll(filepath.Join(metaPath(l.d), "ltx"))
 }
 
 // ship ships everything that was written before the call.
 func (l *leading) ship(ctx context.Context) error {
 	before := l.look()
+	known, _ := l.client.files.newest()
 	if l.db.SQLDB() == nil {
 		p, err := pinned(ctx, l.d.Path)
 		if err != nil {
@@ -284,6 +313,9 @@ func (l *leading) ship(ctx context.Context) error {
 	if err := l.db.SyncAndWait(ctx); err != nil {
 		l.unstick()
 		return err
+	}
+	if is, err := os.Stat(l.d.Path); err != nil || !os.SameFile(is, l.file) {
+		return l.takeBack(ctx, known.last)
 	}
 	at, err := l.db.Pos()
 	if err != nil {
@@ -298,6 +330,17 @@ func (l *leading) ship(ctx context.Context) error {
 	l.seen = before
 	l.reached(uint64(at.TXID))
 	return nil
+}
+
+// takeBack deletes what was shipped behind known while another database was put in the place of the one that was opened: it may be of both.
+func (l *leading) takeBack(ctx context.Context, known uint64) error {
+	for _, f := range l.client.files.level(0, known+1) {
+		if err := l.client.store.remove(ctx, f); err != nil {
+			return err
+		}
+		l.client.files.drop(f.span)
+	}
+	return fmt.Errorf("%s was replaced while it was shipped", l.d.Path)
 }
 
 // unstick lets go of a database that Litestream has half opened: interrupted before it had prepared it, it takes it for prepared from

@@ -1,0 +1,126 @@
+//go:build linux
+
+package litestream
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/go-cluster/go-cluster/agent"
+)
+
+// A program puts another database in the place of its own while it runs, as one does that migrates into a new file and renames it. That one is shipped
+// from then on, and a takeover goes on with it, and a copy too.
+func TestDatabaseThatIsReplaced(t *testing.T) {
+	for _, shipping := range []bool{false, true} {
+		t.Run(fmt.Sprintf("while it is shipped %t", shipping), func(t *testing.T) {
+			l := newLab(t)
+			var put atomic.Pointer[func()]
+			l.options = func(o *Options) { o.JS, o.Peace, o.Interval = putting{l.js, &put}, time.Hour, time.Hour }
+			c := l.pair(t, 50)
+			d := c.lead.d
+			other := d
+			other.Path = d.Path + ".new"
+			b := l.Open(t, other)
+			for n := range 20 {
+				b.Write(t, 1000+n)
+			}
+			b.Close(t)
+			replace := func() {
+				c.app.Close(t)
+				for _, tail := range []string{"-wal", "-shm"} {
+					_ = os.Remove(d.Path + tail)
+				}
+				if err := os.Rename(other.Path, d.Path); err != nil {
+					t.Error(err)
+				}
+				b = l.Open(t, d)
+				b.Write(t, 2000)
+			}
+			if shipping {
+				c.app.Write(t, 50)
+				once := sync.OnceFunc(replace)
+				put.Store(&once)
+				if p, err := c.lead.Sync(limit(t)); err == nil || !strings.Contains(err.Error(), "was replaced") {
+					t.Errorf("it is at %s, %v", p, err)
+				}
+			} else {
+				replace()
+			}
+			if _, err := c.lead.Sync(limit(t)); err != nil {
+				t.Fatal(err)
+			}
+			b.Write(t, 2001)
+			at, err := c.lead.Sync(limit(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := b.Numbers(t)
+			has := func(d agent.Data) {
+				t.Helper()
+				a := l.Open(t, d)
+				defer a.Close(t)
+				if have := a.Numbers(t); !slices.Equal(have, want) {
+					t.Errorf("it has %v, and what was written is %v", have, want)
+				}
+			}
+			r3, d3 := l.Machine(t, "three")
+			if got, err := r3.Recover(limit(t), d3, []agent.Term{{Epoch: 1, Activated: true}}); err != nil || got.Position != at {
+				t.Fatalf("recovered %+v, %v; want %s", got, err, at)
+			}
+			has(d3)
+			b.Close(t)
+			end, sum, err := c.lead.Flush(limit(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !shipping { // one that has what was taken back is found out
+				if err := c.copy.Apply(limit(t), end, sum); err != nil {
+					t.Fatal(err)
+				}
+				has(c.d2)
+			}
+			if err := c.lead.Close(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// putting is a JetStream that calls a function before an object is stored.
+type putting struct {
+	jetstream.JetStream
+	before *atomic.Pointer[func()]
+}
+
+func (p putting) ObjectStore(ctx context.Context, bucket string) (jetstream.ObjectStore, error) {
+	s, err := p.JetStream.ObjectStore(ctx, bucket)
+	return puttingStore{s, p.before}, err
+}
+
+func (p putting) CreateObjectStore(ctx context.Context, c jetstream.ObjectStoreConfig) (jetstream.ObjectStore, error) {
+	s, err := p.JetStream.CreateObjectStore(ctx, c)
+	return puttingStore{s, p.before}, err
+}
+
+type puttingStore struct {
+	jetstream.ObjectStore
+	before *atomic.Pointer[func()]
+}
+
+func (s puttingStore) Put(ctx context.Context, o jetstream.ObjectMeta, r io.Reader) (*jetstream.ObjectInfo, error) {
+	if f := s.before.Load(); f != nil {
+		(*f)()
+	}
+	return s.ObjectStore.Put(ctx, o, r)
+}
