@@ -107,39 +107,52 @@ func Imbalance(v *projections.Cluster) snapshot.Metrics {
 	return engine.Measure(p)
 }
 
-// live is the state with what a file does not say: where an app can run besides what its rules allow.
+// live is the state with what a file does not say: which nodes can run an app and carry its address, whatever its rules allow besides.
 func live(v *projections.Cluster, now time.Time) *snapshot.State {
 	s := State(v, nil, now)
 	nodes := slices.DeleteFunc(v.SortedNodes(), func(n *projections.Node) bool { return !n.Known() })
-	everywhere := !slices.ContainsFunc(nodes, func(n *projections.Node) bool { return !runsProcesses(n) })
+	var run []string // nodes that run processes: one list for all apps that nothing else binds
+	for _, n := range nodes {
+		if runsProcesses(n) {
+			run = append(run, n.ID)
+		}
+	}
 	for i := range s.Apps {
 		a := v.Apps[s.Apps[i].Name]
-		if a.Spec.VIP == nil && (a.Spec.Process == nil || everywhere) {
+		vip, process := a.Spec.VIP, a.Spec.Process != nil && len(run) < len(nodes)
+		switch {
+		case vip == nil && !process:
+			continue
+		case vip == nil && len(a.Spec.OnNodes) == 0 && !beyond(v, a):
+			only(&s.Apps[i], run)
 			continue
 		}
-		d := demandsOf(a)
-		has := map[string]bool{}
-		for _, in := range a.Instances {
-			has[in.Node] = true
-		}
 		var can []string
-		narrow := false
+		wanted := 0
 		for _, n := range nodes {
-			if no := d.rules(n); len(no) > 0 {
-				narrow = narrow || slices.ContainsFunc(no, func(r events.Rejection) bool { return r.Code == events.RuleVIP })
+			if len(a.Spec.OnNodes) > 0 && !slices.Contains(a.Spec.OnNodes, n.ID) {
 				continue
 			}
-			if a.Spec.Process != nil && !runsProcesses(n) && !has[n.ID] {
-				narrow = true
-				continue
+			wanted++
+			if (!process || runsProcesses(n) || placedAt(a, n.ID)) && (vip == nil || n.Facts.CannotCarry(vip.Interface) == "") {
+				can = append(can, n.ID)
 			}
-			can = append(can, n.ID)
 		}
-		if narrow {
+		if len(can) < wanted {
 			only(&s.Apps[i], can)
 		}
 	}
 	return s
+}
+
+// beyond says whether an instance of the app is where no processes can be run any more: there it stays.
+func beyond(v *projections.Cluster, a *projections.App) bool {
+	for _, in := range a.Instances {
+		if n := v.Nodes[in.Node]; n != nil && !runsProcesses(n) {
+			return true
+		}
+	}
+	return false
 }
 
 // restful keeps apps from the nodes where they failed and rest, but for what they have there: a rebalance would send them there anew at once
