@@ -58,12 +58,6 @@ func dual(s *snapshot.State, p *snapshot.Plan, c *snapshot.Certificate) (int, er
 		return 0, err
 	}
 	unit := max(c.Unit, 1)
-	weight := func(n *snapshot.Node) int64 {
-		if n.Weight > 0 {
-			return int64(n.Weight)
-		}
-		return 1000
-	}
 	takes := func(id string) bool { return !c.Pinned[id] }
 	flying := map[string]snapshot.InFlight{}
 	for _, m := range s.InFlight {

@@ -86,6 +86,45 @@ func TestCheckBites(t *testing.T) {
 	}
 }
 
+// A move that can be left out is found, and one that is of use is not: for evenness, to make room, or because its place is not free yet.
+func TestUselessMovesAreFound(t *testing.T) {
+	move := func(instance, from, to string, class events.Class, wave int, after ...string) snapshot.Move {
+		return snapshot.Move{Instance: instance + "-0", App: instance, From: from, To: to, Class: class, Reason: events.ReasonRebalance, Wave: wave, After: after}
+	}
+	full := func() *snapshot.State { // a, b and d fill n1; n3 has room for one
+		s := uneven()
+		s.Nodes[2].Capacity = snapshot.Amounts{"cpu": 1000}
+		s.Instances[2].Node = "n3"
+		return s
+	}
+	small := uneven()
+	small.Nodes[0].Weight = 500 // of the others 1, which they do not say
+	for name, c := range map[string]struct {
+		s     *snapshot.State
+		moves []snapshot.Move
+		want  string // of the first that is found; "": none
+	}{
+		"it makes the counts more even": {uneven(), []snapshot.Move{move("a", "n1", "n3", events.ClassBalance, 1)}, ""},
+		"and of unequal nodes":          {small, []snapshot.Move{move("a", "n1", "n3", events.ClassBalance, 1)}, ""},
+		"it leaves them as they are":    {uneven(), []snapshot.Move{move("a", "n1", "n3", events.ClassBalance, 1), move("c", "n2", "n1", events.ClassBalance, 1)}, "c-0: its move from n2 to n1 can be left out with nothing worse"},
+		"it mends nothing":              {uneven(), []snapshot.Move{move("c", "n2", "n3", events.ClassRepair, 1)}, "c-0: its move from n2 to n3 can be left out with nothing worse"},
+		"another could not come":        {full(), []snapshot.Move{move("c", "n3", "n2", events.ClassRepair, 1), move("a", "n1", "n3", events.ClassForced, 2, "c-0")}, ""},
+		"it could wait where it is":     {full(), []snapshot.Move{move("a", "n1", "n2", events.ClassForced, 1), move("c", "n3", "n2", events.ClassRepair, 1), move("a", "n2", "n3", events.ClassRepair, 2, "a-0", "c-0")}, "a-0: its move from n1 to n2 can be left out: it moves on from there"},
+		"and was lost":                  {full(), []snapshot.Move{move("a", "n1", "n2", events.ClassRecovery, 1), move("c", "n3", "n2", events.ClassRepair, 1), move("a", "n2", "n3", events.ClassForced, 2, "a-0", "c-0")}, ""},
+		"it comes back":                 {full(), []snapshot.Move{move("d", "n1", "n2", events.ClassForced, 1), move("d", "n2", "n1", events.ClassForced, 2, "d-0")}, "d-0: its move from n1 to n2 can be left out: it moves on from there"},
+	} {
+		found := check.Useless(c.s, &snapshot.Plan{Moves: c.moves}, true)
+		if got := ""; len(found) > 0 {
+			got = found[0].String()
+			if got != c.want {
+				t.Errorf("%s: %v", name, found)
+			}
+		} else if c.want != got {
+			t.Errorf("%s: nothing is found", name)
+		}
+	}
+}
+
 func TestBoundBites(t *testing.T) {
 	s := uneven()
 	res := plan(t, s)

@@ -2,42 +2,62 @@ package check
 
 import (
 	"math/big"
+	"slices"
 
 	"github.com/go-cluster/go-cluster/events"
 	"github.com/go-cluster/go-cluster/placement/snapshot"
 )
 
 // Useless lists the voluntary moves of a plan that can be left out, each alone, with nothing worse for it: no rule broken more, no preference
-// lost, the counts no less even. Of moves within a band of evenness it says nothing: even is whether all of evenness was asked for. Nor of a plan in
-// which an instance moves twice: what it waits for elsewhere is of use to that.
+// lost, the counts no less even, and everything else still to be carried out in its wave. What moves on later could stay until it does, but for what
+// was lost, which waits for nothing. Of moves within a band of evenness it says nothing: even is whether all of evenness was asked for.
 func Useless(s *snapshot.State, p *snapshot.Plan, even bool) (out []Violation) {
 	w, err := newWorld(s)
 	if err != nil {
 		return []Violation{{"", err.Error()}}
 	}
-	moved := map[string]bool{}
 	for i := range p.Moves {
-		m := &p.Moves[i]
-		if moved[m.Instance] {
-			return nil
-		}
-		moved[m.Instance] = true
-		w.shift(m.Instance, m.App, m.To)
+		w.shift(p.Moves[i].Instance, p.Moves[i].App, p.Moves[i].To)
 	}
 	end := w.quality()
 	for i := range p.Moves {
 		m := &p.Moves[i]
-		mends := m.Class == events.ClassRepair || even && m.Class == events.ClassBalance
-		if !mends || m.From == "" || m.To == "" {
+		if m.From == "" || m.To == "" || m.Class == events.ClassRecovery {
 			continue
 		}
-		w.shift(m.Instance, m.App, m.From)
-		if without := w.quality(); !without.worse(end) {
-			out = append(out, Violation{m.Instance, "its move from " + m.From + " to " + m.To + " can be left out with nothing worse"})
+		rest := slices.Delete(slices.Clone(p.Moves), i, i+1)
+		switch next := slices.IndexFunc(rest[i:], func(o snapshot.Move) bool { return o.Instance == m.Instance }); {
+		case next >= 0:
+			next += i
+			if rest[next].From = m.From; rest[next].To == m.From {
+				rest = slices.Delete(rest, next, next+1)
+			}
+			if w.breaksNothing(rest) {
+				out = append(out, Violation{m.Instance, "its move from " + m.From + " to " + m.To + " can be left out: it moves on from there"})
+			}
+		case m.Class == events.ClassRepair || even && m.Class == events.ClassBalance:
+			w.shift(m.Instance, m.App, m.From)
+			if without := w.quality(); !without.worse(end) && w.breaksNothing(rest) {
+				out = append(out, Violation{m.Instance, "its move from " + m.From + " to " + m.To + " can be left out with nothing worse"})
+			}
+			w.shift(m.Instance, m.App, m.To)
 		}
-		w.shift(m.Instance, m.App, m.To)
 	}
 	return out
+}
+
+// breaksNothing says whether moves can be carried out in their waves on the state as it was.
+func (w *world) breaksNothing(moves []snapshot.Move) bool {
+	if !slices.ContainsFunc(moves, func(m snapshot.Move) bool { return len(m.After) > 0 }) {
+		return true // in every order
+	}
+	begin, err := newWorld(w.s)
+	if err != nil {
+		return false
+	}
+	c := &checker{w: begin, p: &snapshot.Plan{Moves: moves}}
+	c.carryOut()
+	return len(c.out) == 0
 }
 
 // shift puts an instance on a node, "" for none.
@@ -100,8 +120,7 @@ func (w *world) quality() quality {
 				q.over[k] += v - c
 			}
 		}
-		weight := max(n.Weight, 1)
-		q.uneven.Add(q.uneven, big.NewRat(int64(count[id]*count[id]), int64(weight)))
+		q.uneven.Add(q.uneven, big.NewRat(int64(count[id]*count[id]), weight(n)))
 	}
 	return q
 }

@@ -93,6 +93,14 @@ func open(n *snapshot.Node) bool {
 	return (n.Status == "" || n.Status == "ready") && (n.Scheduling == "" || n.Scheduling == "schedulable")
 }
 
+// weight is a node's share of the load, in thousandths.
+func weight(n *snapshot.Node) int64 {
+	if n.Weight > 0 {
+		return int64(n.Weight)
+	}
+	return 1000
+}
+
 // leaves says whether everything has to leave a node.
 func leaves(n *snapshot.Node) bool {
 	return n.Status == "lost" || n.Status == "left" || n.Scheduling == "draining" && (n.Status == "" || n.Status == "ready")

@@ -7,28 +7,32 @@ import (
 // dropNeedless takes back every voluntary move that nothing gets worse without: a search ends where it is told to, and what one move mended another
 // may have mended better since. Moves to even out within a band are left to home, and those for a preference have been judged one by one.
 func (pl *planner) dropNeedless() {
-	b := pl.b
 	for again := true; again; {
 		again = false
-		for i := range pl.p.Units {
-			u := int32(i)
-			if !pl.returns(u) {
-				continue
-			}
-			at, home := b.at[u], b.home[u]
-			if pl.marginal(at, home) < 0 || pl.points(u, home) < pl.points(u, at) {
-				continue
-			}
-			was := pl.harmAround(u, at, home)
-			b.move(u, home)
-			if is := pl.harmAround(u, at, home); was.compare(is) < 0 || was.over < is.over {
-				b.move(u, at)
-				continue
-			}
-			delete(pl.note, u)
-			again = true
+		for u := range pl.p.Units {
+			again = pl.needless(int32(u)) || again
 		}
 	}
+}
+
+// needless takes a unit back where it was if nothing gets worse.
+func (pl *planner) needless(u int32) bool {
+	b := pl.b
+	if !pl.returns(u) {
+		return false
+	}
+	at, home := b.at[u], b.home[u]
+	if pl.marginal(at, home) < 0 || pl.points(u, home) < pl.points(u, at) {
+		return false
+	}
+	was := pl.harmAround(u, at, home)
+	b.move(u, home)
+	if is := pl.harmAround(u, at, home); was.compare(is) < 0 || was.over < is.over {
+		b.move(u, at)
+		return false
+	}
+	delete(pl.note, u)
+	return true
 }
 
 // returns says whether a unit moves of no need, and could stay where it is.

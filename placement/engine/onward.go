@@ -17,13 +17,11 @@ const mostRounds = 100 // each makes the potential less
 func compute(p *model.Problem, r Request, trying bool) *Result {
 	pl, steps, circles := once(p, r)
 	pl.trying = trying
-	now := &stage{pl, steps}
-	stages := []*stage{now}
 	for range mostRounds {
-		if !pl.sought && !pl.searched() && len(circles) == 0 || len(now.steps) == 0 {
+		if !pl.sought && !pl.searched() && len(circles) == 0 || len(steps) == 0 {
 			break
 		}
-		next, err := model.Compile(now.pl.after(now.steps))
+		next, err := model.Compile(pl.after(steps))
 		if err != nil {
 			panic(err) // it compiled before anything moved
 		}
@@ -31,9 +29,10 @@ func compute(p *model.Problem, r Request, trying bool) *Result {
 		if len(more) == 0 {
 			break
 		}
-		if !now.extend(later) {
-			now = &stage{later, more}
-			stages = append(stages, now)
+		if both, ok := pl.extend(later); ok {
+			steps = both
+		} else {
+			steps = pl.straighten(append(steps, pl.follow(steps, later, more)...))
 		}
 		switch {
 		case len(circles) > 0: // what was left out and came in again was not counted: only what has to move is a bound
@@ -42,25 +41,14 @@ func compute(p *model.Problem, r Request, trying bool) *Result {
 			pl.flow.exact = false
 		}
 	}
-	steps = stages[0].steps
-	for _, s := range stages[1:] {
-		steps = append(steps, pl.follow(steps, s)...)
-	}
 	circles = slices.DeleteFunc(circles, func(b snapshot.Blocked) bool {
 		return slices.ContainsFunc(steps, func(s step) bool { return p.Units[s.u].ID == b.Instance })
 	})
 	return pl.result(steps, circles)
 }
 
-// stage is a part of a plan in which every unit moves at most once.
-type stage struct {
-	pl    *planner
-	steps []step
-}
-
-// extend goes on to where a later plan ends, if what both move together can be put in order.
-func (s *stage) extend(later *planner) bool {
-	pl := s.pl
+// extend goes on to where a later plan ends, if what both move together can be put in order with every unit moving once.
+func (pl *planner) extend(later *planner) (both []step, ok bool) {
 	was, notes, pending, stuck, locked := pl.places(), maps.Clone(pl.note), slices.Clone(pl.pending), maps.Clone(pl.stuck), slices.Clone(pl.b.locked)
 	pl.adopt(later)
 	pl.stayIfAlike()
@@ -70,10 +58,9 @@ func (s *stage) extend(later *planner) bool {
 	if len(blocked) > 0 || !slices.Equal(pl.b.at, goal) { // or it ends elsewhere, and the later plan would be made again
 		pl.restore(was)
 		pl.note, pl.pending, pl.stuck, pl.b.locked = notes, pending, stuck, locked
-		return false
+		return nil, false
 	}
-	s.steps = both
-	return true
+	return both, true
 }
 
 // stayIfAlike lets those stay at home whose place another like them was to take: nothing tells them apart.
@@ -106,12 +93,12 @@ func (pl *planner) stayIfAlike() {
 	}
 }
 
-// follow returns the steps of a further stage, each after those of the earlier ones that it needs: that of the same unit, those that
+// follow goes on to where a later plan ends, and returns its steps, each after those of the earlier ones that it needs: that of the same unit, those that
 // leave the node where it goes, and where apps are looked at as a whole, those of its app. Some units move on from where they have
 // just come to: they had to wait there for others.
-func (pl *planner) follow(earlier []step, next *stage) []step {
-	number := pl.adopt(next.pl)
-	out := make([]step, 0, len(next.steps))
+func (pl *planner) follow(earlier []step, later *planner, steps []step) []step {
+	number := pl.adopt(later)
+	out := make([]step, 0, len(steps))
 	leaving := map[int32][]int32{} // node → units
 	moved := map[int32]bool{}
 	ofApp := map[int32][]int32{}
@@ -123,7 +110,7 @@ func (pl *planner) follow(earlier []step, next *stage) []step {
 		app := pl.p.Units[s.u].App
 		ofApp[app] = append(ofApp[app], s.u)
 	}
-	for _, s := range next.steps {
+	for _, s := range steps {
 		s.u = number[s.u]
 		after := make([]int32, 0, len(s.after)+1)
 		for _, o := range s.after {
@@ -151,10 +138,13 @@ func (pl *planner) after(steps []step) *snapshot.State {
 	s.Instances = make([]snapshot.Instance, 0, len(s.Instances))
 	goes := make(map[string]int32, len(steps))
 	for i := range steps {
-		u := steps[i].u
-		goes[pl.p.Units[u].ID] = steps[i].to
-		if pl.p.Units[u].New {
-			s.Instances = append(s.Instances, snapshot.Instance{ID: pl.p.Units[u].ID, App: pl.p.Apps[pl.p.Units[u].App].Name, Node: pl.name(steps[i].to)})
+		goes[pl.p.Units[steps[i].u].ID] = steps[i].to // of several the last
+	}
+	for u := range pl.p.Units {
+		if unit := &pl.p.Units[u]; unit.New {
+			if to, moves := goes[unit.ID]; moves && to != none {
+				s.Instances = append(s.Instances, snapshot.Instance{ID: unit.ID, App: pl.p.Apps[unit.App].Name, Node: pl.name(to)})
+			}
 		}
 	}
 	for _, in := range pl.p.State.Instances {
@@ -185,7 +175,7 @@ func (pl *planner) adopt(later *planner) (number []int32) {
 		v := int32(i)
 		u, ok := known[later.p.Units[v].ID]
 		if !ok { // in place of one that this plan stops
-			u = pl.spare(later.p.Units[v].App, to)
+			u = pl.unclaimed(later.p.Units[v].App, to)
 		}
 		if number[v] = u; u == none { // it waits for a place, as that one does
 			continue
@@ -225,8 +215,8 @@ func (pl *planner) adopt(later *planner) (number []int32) {
 	return number
 }
 
-// spare is a unit of an app that is stopped and that nothing else stands for yet.
-func (pl *planner) spare(app int32, to []int32) int32 {
+// unclaimed is a unit of an app that is stopped and that nothing else stands for yet.
+func (pl *planner) unclaimed(app int32, to []int32) int32 {
 	for _, u := range pl.p.Apps[app].Units {
 		if pl.b.at[u] == none && !pl.stops[u] && to[u] == none {
 			return u

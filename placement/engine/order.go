@@ -139,7 +139,7 @@ func (pl *planner) simulate(steps []step) (out []step, blocked []snapshot.Blocke
 	for len(left) > 0 {
 		var wait []step
 		for _, s := range left {
-			if s.to != none && !now.admits(s.u, s.to, pl.with(s.u)) {
+			if s.to != none && !now.admits(s.u, s.to) {
 				wait = append(wait, s)
 				continue
 			}
@@ -172,7 +172,7 @@ func (pl *planner) simulate(steps []step) (out []step, blocked []snapshot.Blocke
 	}
 	for _, s := range stuck {
 		// Another target does as well, if there is one beside everything else.
-		if to := pl.b.shelf.target(s.u, orderFree, s.from); to != none && now.admits(s.u, to, pl.with(s.u)) {
+		if to := pl.b.shelf.target(s.u, orderFree, s.from); to != none && now.admits(s.u, to) {
 			pl.b.move(s.u, to)
 			now.carry(s.u, to)
 			s.to, pl.repaired = to, true
@@ -194,10 +194,8 @@ func (pl *planner) simulate(steps []step) (out []step, blocked []snapshot.Blocke
 	return out, blocked
 }
 
-func (pl *planner) with(u int32) bool { return len(pl.p.Apps[pl.p.Units[u].App].With) > 0 }
-
 // admits says whether a unit fits beside what is on the node at this moment. A unit that follows another may come before it.
-func (b *board) admits(u, n int32, follows bool) bool {
+func (b *board) admits(u, n int32) bool {
 	unit := &b.p.Units[u]
 	for d, v := range unit.Demand {
 		used := b.used[int(n)*b.dims+d]
@@ -215,7 +213,6 @@ func (b *board) admits(u, n int32, follows bool) bool {
 			return false
 		}
 	}
-	_ = follows
 	return true
 }
 
