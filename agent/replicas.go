@@ -243,8 +243,11 @@ func (r *replicas) promote(ctx context.Context, app spec.App, id string, epoch u
 	if err != nil {
 		return nil, Data{}, err
 	}
-	if err := r.put(id, nil); err != nil {
-		return nil, Data{}, fmt.Errorf("data of %s: %w", id, err)
+	ended := r.end(id).final != nil // what is left of that is for Promote to give up: to wait for it is to wait for all of the data to be read
+	if !ended {
+		if err := r.put(id, nil); err != nil {
+			return nil, Data{}, fmt.Errorf("data of %s: %w", id, err)
+		}
 	}
 	remembered := make(chan error, 1) // both are files, and in the pause of a move
 	go func() { remembered <- r.remember(id, ledData{App: app, Epoch: epoch}) }()
@@ -254,6 +257,11 @@ func (r *replicas) promote(ctx context.Context, app spec.App, id string, epoch u
 	}
 	if promoted != nil {
 		return nil, Data{}, &stepError{codeData, fmt.Sprintf("data of %s are not those of epoch %d: %v", id, epoch, promoted)}
+	}
+	if ended {
+		if err := r.put(id, nil); err != nil {
+			return nil, Data{}, fmt.Errorf("data of %s: %w", id, err)
+		}
 	}
 	return kind, data, nil
 }

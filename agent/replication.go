@@ -19,7 +19,8 @@ type Replication interface {
 	// reach. It changes nothing. Data that are not there yet are fine.
 	Check(ctx context.Context, d Data) error
 	// Promote writes down that the local data are those of epoch, whatever they were: what is started next may write to them. It is on the
-	// disk when it returns. Nobody follows or leads them then. Lead promotes what was not promoted; done before, it costs no time then.
+	// disk when it returns. Nobody follows or leads them then, but that what a Flush has left to be done may be under way: it is given up, for nobody will ask
+	// what they were. Lead promotes what was not promoted; done before, it costs no time then.
 	Promote(ctx context.Context, d Data, epoch uint64) error
 	// Lead ships the local data under epoch from now on, starting with all of them. It is called once the instance is being
 	// started as the active of epoch, so the data may change at any moment and may not be there yet. Called again for an epoch that

@@ -107,6 +107,13 @@ func (r *Replication) promote(d agent.Data, h history) error {
 	if err != nil || m.Led && m.of(h) {
 		return err
 	}
+	r.mu.Lock()
+	left, is := r.tidying[d.Path]
+	r.mu.Unlock()
+	if is {
+		left.giveUp()
+		<-left.ended
+	}
 	// What an earlier epoch left of Litestream's would be shipped as if it were of this one.
 	if err := os.RemoveAll(metaPath(d)); err != nil {
 		return err
@@ -512,11 +519,19 @@ func (l *leading) anew(ctx context.Context, sum string) (string, error) {
 func (l *leading) tidy(ctx context.Context, at events.Position, sum string) {
 	held := make(chan struct{})
 	l.tidied = held
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tidyTime)
+	r := l.r
+	r.mu.Lock()
+	r.tidying[l.d.Path] = tidying{cancel, held}
+	r.mu.Unlock()
 	go func() {
 		defer close(held)
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), tidyTime)
 		defer cancel()
-		if err := l.finish(ctx, sum); err != nil {
+		err := l.finish(ctx, sum)
+		r.mu.Lock()
+		delete(r.tidying, l.d.Path)
+		r.mu.Unlock()
+		if err != nil && ctx.Err() != context.Canceled {
 			l.note(err.Error())
 			l.log.Error("the data were shipped, and what is left of them here is not in order", zap.Stringer("position", at), zap.Error(err))
 		}
@@ -555,9 +570,11 @@ func (l *leading) finish(ctx context.Context, want string) error {
 		return err
 	}
 	m.Seq = uint64(last)
-	if m.Checksum, err = checksum(l.d.Path); err != nil {
+	is, err := readWhile(ctx, l.d.Path)
+	if err != nil {
 		return err
 	}
+	m.Checksum = is.String()
 	if want != "" && m.Checksum != want {
 		return fmt.Errorf("%s sums up to %s, and what was shipped of it up to %d to %s: %w", l.d.Path, m.Checksum, last, want, errDiffers)
 	}

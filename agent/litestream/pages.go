@@ -1,6 +1,7 @@
 package litestream
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -100,7 +101,10 @@ func (p *pages) take(content io.Reader, write func(no uint32, page []byte) error
 }
 
 // read returns the pages of a database that nobody writes to and that has no write-ahead log.
-func read(path string) (*pages, error) {
+func read(path string) (*pages, error) { return readWhile(context.Background(), path) }
+
+// readWhile is read until ctx ends.
+func readWhile(ctx context.Context, path string) (*pages, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, err
@@ -125,6 +129,9 @@ func read(path string) (*pages, error) {
 	const many = 16
 	buf := make([]byte, many*size)
 	for no := uint32(1); ; {
+		if ctx.Err() != nil {
+			return nil, fmt.Errorf("checksum of %s: %w", path, context.Cause(ctx))
+		}
 		n, err := io.ReadFull(f, buf)
 		if n%int(size) != 0 {
 			return nil, fmt.Errorf("checksum of %s: %w: %d bytes are left of a page of %d", path, errTorn, n%int(size), size)

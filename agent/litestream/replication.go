@@ -55,6 +55,13 @@ type Replication struct {
 	incarnation string
 	replicas    int             // of the event log
 	spare       map[string]mark // by path: of what Salvage has found to be in what others went on with
+	tidying     map[string]tidying
+}
+
+// tidying is what is done with a database after its Flush, by path.
+type tidying struct {
+	giveUp context.CancelFunc
+	ended  <-chan struct{}
 }
 
 var _ agent.Replication = (*Replication)(nil)
@@ -70,7 +77,7 @@ func New(o Options) *Replication {
 	if o.Log == nil {
 		o.Log = zap.NewNop()
 	}
-	return &Replication{o: o, link: &link{js: o.JS}, log: o.Log, head: &headers{files: map[string]*os.File{}}, spare: map[string]mark{}}
+	return &Replication{o: o, link: &link{js: o.JS}, log: o.Log, head: &headers{files: map[string]*os.File{}}, spare: map[string]mark{}, tidying: map[string]tidying{}}
 }
 
 // Over returns the replication of one node of a cluster over a connection of its own, which is made by dial once there are data to carry. Close it
