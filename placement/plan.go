@@ -544,7 +544,7 @@ func (p *planner) hold(a *projections.App, d Decision, holds []events.Hold, turn
 	for _, h := range holds {
 		p.plan.Wake = earliest(p.plan.Wake, h.Until)
 	}
-	if pr := a.Proposals[d.Instance]; pr != nil {
+	if pr := a.Proposals[d.Instance]; pr != nil && p.v.Policy.Migration.RequireApproval {
 		p.plan.Wake = earliest(p.plan.Wake, pr.Expires)
 	}
 }

@@ -1,6 +1,7 @@
 package projections
 
 import (
+	"slices"
 	"time"
 
 	"github.com/go-cluster/go-cluster/events"
@@ -134,7 +135,10 @@ func (c *Cluster) applyMigration(a *App, e *events.Event) {
 		m := c.proposed(a, e, d.Move, d.Holds)
 		m.Awaits, m.Expires = true, d.Expires
 	case *events.MigrationHeld:
-		c.proposed(a, e, d.Move, d.Holds)
+		m := c.proposed(a, e, d.Move, d.Holds)
+		if m.Awaits && !slices.ContainsFunc(d.Holds, func(h events.Hold) bool { return h.Rule == events.HoldApproval }) { // nobody wants one any more
+			m.Awaits, m.Expires = false, time.Time{}
+		}
 	case *events.MigrationApproved:
 		if m := c.proposal(a, d.Ref); m != nil {
 			m.Awaits, m.Approval = false, causeOf(e)

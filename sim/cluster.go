@@ -419,6 +419,10 @@ func (c *Cluster) line(e events.Event) string {
 		for _, m := range d.Moves {
 			s += fmt.Sprintf(" [%s %s→%s %s: %s]", m.Instance, m.From, m.To, m.Reason, m.Why)
 		}
+	case *events.MigrationPlanned:
+		s += held(d.Move, d.Holds)
+	case *events.MigrationHeld:
+		s += held(d.Move, d.Holds)
 	case *events.MigrationStarted:
 		s += fmt.Sprintf(" %s %s→%s", d.Instance, d.FromNode, d.ToNode)
 	case *events.MigrationCompleted:
@@ -456,6 +460,15 @@ func (c *Cluster) line(e events.Event) string {
 	}
 	if e.Target != "" {
 		s += " ⇒ " + e.Target
+	}
+	return s
+}
+
+// held is what a proposal is, and what holds it.
+func held(m events.Move, holds []events.Hold) string {
+	s := fmt.Sprintf(" [%s %s→%s %s]", m.Instance, m.From, m.To, m.Reason)
+	for _, h := range holds {
+		s += fmt.Sprintf(" %s: %s", h.Rule, h.Detail)
 	}
 	return s
 }

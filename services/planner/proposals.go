@@ -51,7 +51,7 @@ func hold(v *projections.Cluster, h placement.Held, now time.Time, sure bool) *e
 	a, m := v.Apps[h.App], h.Move
 	pr := a.Proposals[m.Instance]
 	same := pr != nil && placement.SameMove(pr.Move, m)
-	if same && !pr.Expires.IsZero() && sure && !now.Before(pr.Expires) {
+	if v.Policy.Migration.RequireApproval && same && !pr.Expires.IsZero() && sure && !now.Before(pr.Expires) {
 		return about(pr, pr.Admitted.ID, &events.MigrationExpired{Ref: pr.Ref(), Expired: pr.Expires})
 	}
 	if h.Passing && !(pr != nil && !same) {
