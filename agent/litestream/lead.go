@@ -9,7 +9,6 @@ import (
 	"log/slog"
 	"math"
 	"os"
-	"path/filepath"
 	"sync"
 	"time"
 
@@ -243,12 +242,7 @@ func (l *leading) open(ctx context.Context) error {
 	if err != nil || l.db != nil && os.SameFile(is, l.file) {
 		return err
 	}
-	replaced := l.db != nil
-	if replaced {
-		if err := l.replaced(); err != nil {
-			return err
-		}
-	}
+	l.letGo()
 	s, err := l.r.openStore(ctx, l.d.App.Name)
 	if err != nil {
 		return err
@@ -268,6 +262,10 @@ func (l *leading) open(ctx context.Context) error {
 	l.mu.Lock()
 	l.client = &client{store: s, history: l.history, files: newIndex(files)}
 	l.mu.Unlock()
+	replaced, err := l.opens(ctx, is)
+	if err != nil {
+		return err
+	}
 	l.snapshot, l.since = 0, 0
 	for _, f := range files {
 		switch {
@@ -293,23 +291,9 @@ func (l *leading) open(ctx context.Context) error {
 	return nil
 }
 
-// replaced lets go of a database in whose place another one was put while it was shipped. Litestream would go on with the pages of the one and the log of the
-// other. What it has of it that is not shipped is of both, and nobody's; it ships all pages of the new one next.
-func (l *leading) replaced() error {
-	l.log.Warn("the database was replaced by another one: all of it is shipped anew", zap.String("path", l.d.Path))
-	l.mu.Lock()
-	l.state.Resyncs++
-	l.mu.Unlock()
-	gone, cancel := context.WithCancel(context.Background())
-	cancel()
-	_ = l.release(gone) // nothing more is shipped of it
-	return os.RemoveAll(filepath.Join(metaPath(l.d), "ltx"))
-}
-
 // ship ships everything that was written before the call.
 func (l *leading) ship(ctx context.Context) error {
 	before := l.look()
-	known, _ := l.client.files.newest()
 	if l.db.SQLDB() == nil {
 		p, err := pinned(ctx, l.d.Path)
 		if err != nil {
@@ -322,7 +306,9 @@ func (l *leading) ship(ctx context.Context) error {
 		return err
 	}
 	if is, err := os.Stat(l.d.Path); err != nil || !os.SameFile(is, l.file) {
-		return l.takeBack(ctx, known.last)
+		l.letGo()
+		_ = l.open(ctx) // which takes back what is of both; it is tried again, and says then what is in the way
+		return fmt.Errorf("%s was replaced while it was shipped", l.d.Path)
 	}
 	at, err := l.db.Pos()
 	if err != nil {
@@ -339,25 +325,19 @@ func (l *leading) ship(ctx context.Context) error {
 	return nil
 }
 
-// takeBack deletes what was shipped behind known while another database was put in the place of the one that was opened: it may be of both.
-func (l *leading) takeBack(ctx context.Context, known uint64) error {
-	for _, f := range l.client.files.level(0, known+1) {
-		if err := l.client.store.remove(ctx, f); err != nil {
-			return err
-		}
-		l.client.files.drop(f.span)
-	}
-	return fmt.Errorf("%s was replaced while it was shipped", l.d.Path)
-}
-
 // unstick lets go of a database that Litestream has half opened: interrupted before it had prepared it, it takes it for prepared from
 // then on, and fails for ever. The next try opens it anew. There is nothing to lose: nothing was read of it yet.
 func (l *leading) unstick() {
 	if l.db.SQLDB() != nil && l.db.PageSize() == 0 {
-		gone, cancel := context.WithCancel(context.Background())
-		cancel()
-		_ = l.release(gone) // it says again what is in the way
+		l.letGo() // it says again what is in the way
 	}
+}
+
+// letGo has Litestream let go of the database as it is: nothing more is shipped of it.
+func (l *leading) letGo() {
+	gone, cancel := context.WithCancel(context.Background())
+	cancel()
+	_ = l.release(gone)
 }
 
 func (l *leading) reached(seq uint64) {

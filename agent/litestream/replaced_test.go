@@ -4,6 +4,7 @@ package litestream
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -17,6 +18,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/go-cluster/go-cluster/agent"
+	"github.com/go-cluster/go-cluster/events"
 )
 
 // A program puts another database in the place of its own while it runs, as one does that migrates into a new file and renames it. That one is shipped
@@ -95,6 +97,123 @@ func TestDatabaseThatIsReplaced(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What was shipped in the moment of that is of both. It is taken back, also where that fails at first, and by the next agent where this one has ended
+// before.
+func TestWhatIsOfTwoDatabasesIsTakenBack(t *testing.T) {
+	for _, anew := range []bool{false, true} {
+		t.Run(fmt.Sprintf("by another agent %t", anew), func(t *testing.T) {
+			l := newLab(t)
+			var fails atomic.Int32
+			l.options = func(o *Options) { o.JS, o.Peace, o.Interval = keeping{l.js, &fails}, time.Hour, time.Hour }
+			c := l.pair(t, 50)
+			d, lead := c.lead.d, c.lead
+			other := d
+			other.Path = d.Path + ".new"
+			b := l.Open(t, other)
+			for n := range 20 {
+				b.Write(t, 1000+n)
+			}
+			b.Close(t)
+			c.app.Write(t, 50)
+			if err := lead.locked(limit(t), lead.open); err != nil {
+				t.Fatal(err)
+			}
+			c.app.Close(t)
+			for _, tail := range []string{"-wal", "-shm"} {
+				_ = os.Remove(d.Path + tail)
+			}
+			if err := os.Rename(other.Path, d.Path); err != nil {
+				t.Fatal(err)
+			}
+			b = l.Open(t, d)
+			defer b.Close(t)
+			b.Write(t, 2000)
+			fails.Store(1)
+			if err := lead.locked(limit(t), lead.ship); err == nil || fails.Load() > 0 {
+				t.Fatalf("it is shipped: %v", err)
+			}
+			if anew {
+				if err := lead.Close(); err != nil {
+					t.Fatal(err)
+				}
+				r, _ := l.Machine(t, "one")
+				lead = l.lead(t, r, d, 1)
+			}
+			b.Write(t, 2001)
+			at, err := lead.Sync(limit(t))
+			if err != nil {
+				t.Fatal(err)
+			}
+			l.recovers(t, at, b.Numbers(t))
+		})
+	}
+}
+
+// A database that is not in its place for a moment, while it is shipped, is shipped on without a gap.
+func TestDatabaseThatIsAwayForAMoment(t *testing.T) {
+	l := newLab(t)
+	var put atomic.Pointer[func()]
+	l.options = func(o *Options) { o.JS, o.Peace, o.Interval = putting{l.js, &put}, time.Hour, time.Hour }
+	c := l.pair(t, 50)
+	path := c.lead.d.Path
+	c.app.Write(t, 50)
+	goes := sync.OnceFunc(func() {
+		if err := os.Rename(path, path+".away"); err != nil {
+			t.Error(err)
+		}
+	})
+	put.Store(&goes)
+	if p, err := c.lead.Sync(limit(t)); err == nil {
+		t.Errorf("it is at %s", p)
+	}
+	if err := os.Rename(path+".away", path); err != nil {
+		t.Fatal(err)
+	}
+	c.app.Write(t, 51)
+	at, err := c.lead.Sync(limit(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.recovers(t, at, c.app.Numbers(t))
+}
+
+// recovers has another machine take over at a position, with what was written.
+func (l *lab) recovers(t *testing.T, at events.Position, want []int) {
+	t.Helper()
+	r, d := l.Machine(t, "three")
+	if got, err := r.Recover(limit(t), d, []agent.Term{{Epoch: 1, Activated: true}}); err != nil || got.Position != at {
+		t.Fatalf("recovered %+v, %v; want %s", got, err, at)
+	}
+	a := l.Open(t, d)
+	defer a.Close(t)
+	if have := a.Numbers(t); !slices.Equal(have, want) {
+		t.Errorf("it has %v, and what was written is %v", have, want)
+	}
+}
+
+// keeping is a JetStream that does not delete anything some times.
+type keeping struct {
+	jetstream.JetStream
+	times *atomic.Int32
+}
+
+func (k keeping) Stream(ctx context.Context, name string) (jetstream.Stream, error) {
+	s, err := k.JetStream.Stream(ctx, name)
+	return keepingStream{s, k.times}, err
+}
+
+type keepingStream struct {
+	jetstream.Stream
+	times *atomic.Int32
+}
+
+func (s keepingStream) Purge(ctx context.Context, o ...jetstream.StreamPurgeOpt) error {
+	if s.times.Add(-1) >= 0 {
+		return errors.New("nothing is deleted")
+	}
+	return s.Stream.Purge(ctx, o...)
 }
 
 // putting is a JetStream that calls a function before an object is stored.
