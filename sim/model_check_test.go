@@ -125,7 +125,7 @@ func explore(t *testing.T, first *model, faults int, kinds []fault) {
 				report(", not exhausted")
 				return
 			}
-			m := todo[len(todo)-1]
+			m := todo[len(todo)-1].wake()
 			todo = todo[:len(todo)-1]
 			next := m.moves()
 			if !sound(t, m, len(next) == 0) {
@@ -138,7 +138,7 @@ func explore(t *testing.T, first *model, faults int, kinds []fault) {
 				transitions++
 				if k := n.key(); !seen[k] {
 					seen[k] = true
-					todo = append(todo, n)
+					todo = append(todo, n.rests())
 				}
 			}
 			if used == faults {
@@ -148,7 +148,7 @@ func explore(t *testing.T, first *model, faults int, kinds []fault) {
 				transitions++
 				if k := n.key(); !seen[k] && !queued[k] {
 					queued[k] = true
-					later = append(later, n)
+					later = append(later, n.rests())
 				}
 			}
 		}

@@ -32,8 +32,9 @@ var (
 // between them. What happens next is one of its moves; each is one atomic act of the real deciders. Services have no state but the
 // log, and fold it anew for every decision, as if they had just been started.
 type model struct {
-	log      []events.Message
-	sum      string // of the log
+	log      []events.Message // nil while it rests
+	last     *entry           // of the log
+	sum      string           // of the log
 	boot     time.Duration
 	nodes    []host
 	reports  []api.StepReport // under way, in no order
@@ -44,6 +45,30 @@ type model struct {
 	heads    map[events.Aggregate]events.Head
 	folded   *projections.Cluster // of the whole log, once it was asked for; not to be changed
 	came     *passage
+}
+
+// entry is an event of a log and those before it, which many states share.
+type entry struct {
+	before *entry
+	of     events.Message
+	n      int
+}
+
+// rests lets go of what can be made again: a search has a million states that are to be looked at later.
+func (m *model) rests() *model {
+	m.log, m.folded = nil, nil
+	return m
+}
+
+// wake makes it again.
+func (m *model) wake() *model {
+	if m.last != nil {
+		m.log = make([]events.Message, m.last.n)
+	}
+	for e := m.last; e != nil; e = e.before {
+		m.log[e.n-1] = e.of
+	}
+	return m
 }
 
 // passage is how a state came about, without the states that were passed: those are let go once all that follows from them is known.
@@ -126,6 +151,7 @@ func (m *model) store(d events.Draft) {
 	fmt.Fprint(sum, head.Hash, typ, d.Aggregate, string(b))
 	e.Hash = fmt.Sprintf("%x", sum.Sum(nil))
 	m.log, m.folded = append(m.log, events.Message{Event: e}), nil
+	m.last = &entry{m.last, m.log[len(m.log)-1], len(m.log)}
 	sum.Reset()
 	fmt.Fprint(sum, m.sum, d.Aggregate, e.Hash)
 	m.sum = string(sum.Sum(nil))
