@@ -130,7 +130,7 @@ func (w *world) wrong(id, node string, follows bool) (out []string) {
 		if o == id {
 			continue
 		}
-		with[other.App] = true
+		with[other.App] = with[other.App] || !w.departs(o, node)
 		if other.App == in.App {
 			out = append(out, o+" of the same app is there")
 		}
@@ -149,6 +149,11 @@ func (w *world) wrong(id, node string, follows bool) (out []string) {
 		}
 	}
 	return out
+}
+
+// departs says whether an instance is on its way from a node: nobody is with it there.
+func (w *world) departs(id, node string) bool {
+	return slices.ContainsFunc(w.s.InFlight, func(m snapshot.InFlight) bool { return m.Instance == id && m.From == node && m.To != node })
 }
 
 // skew is a spread rule that an app breaks.

@@ -16,7 +16,7 @@ func (pl *planner) arrange(steps []step) ([]step, []snapshot.Blocked) {
 	free := true
 	for i := range steps {
 		s := &steps[i]
-		if s.to != none && !pl.b.bears(s.u, s.to, orderFree) && len(pl.p.Apps[pl.p.Units[s.u].App].With) == 0 {
+		if s.to != none && !pl.b.bears(s.u, s.to, orderFree) {
 			free = false
 		}
 	}
