@@ -58,7 +58,7 @@ func schedule(seed uint64) scenario {
 	for at += 2 * time.Second; at < end && len(a.steps) < events; at += (100*time.Millisecond + time.Duration(a.ExpFloat64()*float64(a.pace))).Truncate(time.Millisecond) {
 		a.something(at)
 	}
-	a.program(rand.New(rand.NewPCG(seed, 3)), end)
+	a.program(rand.New(rand.NewPCG(seed, 3)), a.ids[:nodes], end)
 	slices.SortStableFunc(a.steps, func(x, y happening) int { return int(x.at - y.at) })
 	last := a.steps[len(a.steps)-1].at
 	a.add(last, "well")
@@ -69,7 +69,7 @@ func schedule(seed uint64) scenario {
 
 // program has each node run a program with a log in every third scenario, and things happen to that. It draws for itself: the rest of a scenario
 // does not depend on it.
-func (a *author) program(rnd *rand.Rand, end time.Duration) {
+func (a *author) program(rnd *rand.Rand, ids []string, end time.Duration) {
 	if rnd.IntN(3) > 0 {
 		return
 	}
@@ -81,7 +81,7 @@ func (a *author) program(rnd *rand.Rand, end time.Duration) {
 	}
 	a.programs = [][]string{words}
 	for range 1 + rnd.IntN(6) {
-		node, at, longer := one(own, a.ids...), time.Second+time.Duration(rnd.Int64N(int64(end))).Truncate(time.Millisecond), own.some(30*time.Second)
+		node, at, longer := one(own, ids...), time.Second+time.Duration(rnd.Int64N(int64(end))).Truncate(time.Millisecond), own.some(30*time.Second)
 		switch n := rnd.IntN(12); {
 		case n < 3:
 			a.add(at, "move w")
