@@ -83,11 +83,11 @@ type quality struct {
 func (w *world) quality() quality {
 	q := quality{over: snapshot.Amounts{}, uneven: new(big.Rat)}
 	for id, in := range w.ins {
-		n := w.nodes[in.Node]
+		n := w.nodes[w.heads(id)]
 		if n == nil {
 			continue
 		}
-		q.broken += len(w.wrong(id, in.Node, false))
+		q.broken += len(w.wrong(id, n.ID, false))
 		for _, p := range w.apps[in.App].Prefer {
 			if p.Node == n.ID || p.Label != "" && labelled(n, p.Label) {
 				q.points += p.Weight

@@ -151,6 +151,16 @@ func (w *world) wrong(id, node string, follows bool) (out []string) {
 	return out
 }
 
+// heads is the node where an instance is, or where it goes; "" for nowhere.
+func (w *world) heads(id string) string {
+	for _, m := range w.s.InFlight {
+		if m.Instance == id {
+			return m.To
+		}
+	}
+	return w.ins[id].Node
+}
+
 // departs says whether an instance is on its way from a node: nobody is with it there.
 func (w *world) departs(id, node string) bool {
 	return slices.ContainsFunc(w.s.InFlight, func(m snapshot.InFlight) bool { return m.Instance == id && m.From == node && m.To != node })
@@ -182,13 +192,7 @@ func (w *world) skews(app string) (out []skew) {
 			if in.App != app {
 				continue
 			}
-			node := in.Node
-			for _, m := range w.s.InFlight {
-				if m.Instance == id {
-					node = m.To // it counts where it goes
-				}
-			}
-			if n := w.nodes[node]; n != nil && !leaves(n) {
+			if n := w.nodes[w.heads(id)]; n != nil && !leaves(n) {
 				if v, has := n.Labels[so.Label]; has {
 					count[v]++
 				}

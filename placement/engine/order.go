@@ -171,8 +171,9 @@ func (pl *planner) simulate(steps []step) (out []step, blocked []snapshot.Blocke
 		}
 	}
 	for _, s := range stuck {
-		// Another target does as well, if there is one beside everything else.
-		if to := pl.b.shelf.target(s.u, orderFree, s.from); to != none && now.admits(s.u, to) {
+		// Another target does as well, if there is one beside everything else; who belongs together is not taken apart.
+		app := pl.p.Units[s.u].App
+		if to := pl.b.shelf.target(s.u, orderFree, s.from); to != none && now.admits(s.u, to) && !pl.b.hosts[app] && len(pl.p.Apps[app].With) == 0 {
 			pl.b.move(s.u, to)
 			now.carry(s.u, to)
 			s.to, pl.repaired = to, true

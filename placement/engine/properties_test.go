@@ -36,6 +36,7 @@ var shapes = map[string]shape{
 	"loose":       {nodes: 9, apps: 10, density: 0.5, loose: true},
 	"spread":      {nodes: 9, apps: 8, density: 0.9, spread: true},
 	"together":    {nodes: 8, apps: 10, density: 0.6, with: true},
+	"apart":       {nodes: 8, apps: 10, density: 0.6, with: true, away: true, sizes: true, loose: true},
 	"all":         {nodes: 10, apps: 12, density: 0.6, weights: true, sizes: true, away: true, prefer: true, loose: true, spread: true},
 }
 

@@ -130,7 +130,7 @@ func (pl *planner) bound(out *snapshot.Plan, steps []step) (proof snapshot.Certi
 	}
 	least := forced + pl.repairs
 	proof.Forced = least
-	if o := pl.flow; o != nil {
+	if o := pl.flow; o != nil && !pl.chosenCompany() {
 		best, levels := o.best, o.levels
 		lo, hi := o.lo, o.hi
 		if !o.exact || !pl.asCounted() { // as even as the plan is: no node outside what its fullest and emptiest have
@@ -159,6 +159,18 @@ func (pl *planner) bound(out *snapshot.Plan, steps []step) (proof snapshot.Certi
 		out.Bound = snapshot.Bound{MinMoves: len(out.Moves), Exact: true}
 	}
 	return proof
+}
+
+// chosenCompany says whether the plan has put a unit on a node for the company there, or whom others go with: the count takes it to be there for good, and
+// another plan may choose otherwise.
+func (pl *planner) chosenCompany() bool {
+	for u := range pl.p.Units {
+		unit := &pl.p.Units[u]
+		if at := pl.b.at[u]; at != none && at != unit.Node && !unit.Moving && (len(pl.p.Apps[unit.App].With) > 0 || pl.b.hosts[unit.App]) {
+			return true
+		}
+	}
+	return false
 }
 
 // asCounted says whether the plan is as even as the count found, which what is placed after it may have changed: only then does the count's proof
