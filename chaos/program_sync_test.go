@@ -30,14 +30,7 @@ func TestKilledInTheFinalPhase(t *testing.T) {
 			if from == to {
 				to = "n2"
 			}
-			everywhere := func() (urls []string) {
-				c.view(func(*projections.Cluster) {
-					for _, n := range nodes {
-						urls = append(urls, c.sites[n])
-					}
-				})
-				return urls
-			}
+			everywhere := c.everywhere(nodes)
 			clients := []*client{c.writerAt("a", everywhere), c.writerAt("b", everywhere)}
 			clients[0].more()
 			began := c.seq()
@@ -95,14 +88,7 @@ func TestKilledBeforeTheFirstCopy(t *testing.T) {
 	c := startPrograms(t, "sqlite", nodes...)
 	from := c.on(app)[0]
 	to := nodes[slices.IndexFunc(nodes, func(n string) bool { return n != from })]
-	everywhere := func() (urls []string) {
-		c.view(func(*projections.Cluster) {
-			for _, n := range nodes {
-				urls = append(urls, c.sites[n])
-			}
-		})
-		return urls
-	}
+	everywhere := c.everywhere(nodes)
 	clients := []*client{c.writerAt("a", everywhere), c.writerAt("b", everywhere)}
 	clients[0].more()
 	began := c.seq()
@@ -147,4 +133,16 @@ func TestKilledBeforeTheFirstCopy(t *testing.T) {
 		t.Errorf("%d of %d entries are lost", missing, acked)
 	}
 	t.Logf("%d entries acknowledged, none lost", acked)
+}
+
+// everywhere returns how to ask where clients may find an app of programs: at any of the nodes.
+func (c *cluster) everywhere(nodes []string) func() []string {
+	return func() (urls []string) {
+		c.view(func(*projections.Cluster) {
+			for _, n := range nodes {
+				urls = append(urls, c.sites[n])
+			}
+		})
+		return urls
+	}
 }

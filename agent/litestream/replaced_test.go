@@ -40,12 +40,7 @@ func TestDatabaseThatIsReplaced(t *testing.T) {
 			b.Close(t)
 			replace := func() {
 				c.app.Close(t)
-				for _, tail := range []string{"-wal", "-shm"} {
-					_ = os.Remove(d.Path + tail)
-				}
-				if err := os.Rename(other.Path, d.Path); err != nil {
-					t.Error(err)
-				}
+				takesPlace(t, other.Path, d.Path)
 				b = l.Open(t, d)
 				b.Write(t, 2000)
 			}
@@ -121,12 +116,7 @@ func TestWhatIsOfTwoDatabasesIsTakenBack(t *testing.T) {
 				t.Fatal(err)
 			}
 			c.app.Close(t)
-			for _, tail := range []string{"-wal", "-shm"} {
-				_ = os.Remove(d.Path + tail)
-			}
-			if err := os.Rename(other.Path, d.Path); err != nil {
-				t.Fatal(err)
-			}
+			takesPlace(t, other.Path, d.Path)
 			b = l.Open(t, d)
 			defer b.Close(t)
 			b.Write(t, 2000)
@@ -242,4 +232,15 @@ func (s puttingStore) Put(ctx context.Context, o jetstream.ObjectMeta, r io.Read
 		(*f)()
 	}
 	return s.ObjectStore.Put(ctx, o, r)
+}
+
+// takesPlace puts a database in the place of another one, of whose log nothing is left.
+func takesPlace(t *testing.T, of, path string) {
+	t.Helper()
+	for _, tail := range []string{"-wal", "-shm"} {
+		_ = os.Remove(path + tail)
+	}
+	if err := os.Rename(of, path); err != nil {
+		t.Error(err)
+	}
 }
