@@ -22,6 +22,7 @@ import (
 // What a database can be instead of one that can be shipped.
 var (
 	errAbsent    = errors.New("it does not exist yet")
+	errVanished  = errors.New("it was there and is not any more, or is empty: it has to be put back, or another one in its place")
 	errNotSQLite = errors.New("it is not a SQLite database")
 	errNotWAL    = errors.New("it is not in WAL mode: the app has to set PRAGMA journal_mode=WAL")
 )

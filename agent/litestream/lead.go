@@ -117,6 +117,9 @@ func (r *Replication) promote(d agent.Data, h history) error {
 	if err := os.RemoveAll(metaPath(d)); err != nil {
 		return err
 	}
+	if err := begins(d); err != nil {
+		return err
+	}
 	return writeMark(d, mark{Incarnation: h.incarnation, Epoch: h.epoch, Led: true})
 }
 
@@ -235,7 +238,7 @@ func (l *leading) look() (s walState) {
 
 // open has Litestream take hold of the database once that is one.
 func (l *leading) open(ctx context.Context) error {
-	if err := l.r.head.check(l.d.Path); err != nil {
+	if err := l.check(); err != nil {
 		return err
 	}
 	is, err := os.Stat(l.d.Path)

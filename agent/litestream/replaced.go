@@ -20,8 +20,48 @@ import (
 	"github.com/go-cluster/go-cluster/agent"
 )
 
-// openedPath is where it is written down which file was opened: while nothing is shipped, and by the next agent, another one is known by that.
-func openedPath(d agent.Data) string { return filepath.Join(metaPath(d), "opened") }
+// openedPath is where it is written down which file the epoch began with, or was opened in it last: while nothing is shipped, and by the next agent, it is known
+// by that whether another one is in its place, or none.
+func openedPath(d agent.Data) string { return filepath.Join(d.Dir, "opened") }
+
+// noteOpened writes down which file that is.
+func noteOpened(d agent.Data, is os.FileInfo) error {
+	path := openedPath(d)
+	if err := os.WriteFile(path+".new", []byte(identity(is)), 0o600); err != nil {
+		return err
+	}
+	return os.Rename(path+".new", path)
+}
+
+// begins writes down which file an epoch begins with, where there is one.
+func begins(d agent.Data) error {
+	is, err := os.Stat(d.Path)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && is.Size() == 0 {
+		if err := os.Remove(openedPath(d)); !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return noteOpened(d, is)
+}
+
+// check says why there is nothing to be shipped: errAbsent where there never was a database, errVanished where there was one.
+func (l *leading) check() error {
+	err := l.r.head.check(l.d.Path)
+	if !errors.Is(err, errAbsent) {
+		return err
+	}
+	switch _, was := os.Lstat(openedPath(l.d)); {
+	case errors.Is(was, fs.ErrNotExist):
+		return err
+	case was != nil:
+		return was
+	}
+	return fmt.Errorf("%s: %w", l.d.Path, errVanished)
+}
 
 // identity tells a file from all others that there are.
 func identity(is os.FileInfo) string {
@@ -34,8 +74,7 @@ func identity(is os.FileInfo) string {
 
 // opens writes down which file is about to be opened, once nothing is left of another one. It returns whether there was another.
 func (l *leading) opens(ctx context.Context, is os.FileInfo) (replaced bool, err error) {
-	path := openedPath(l.d)
-	was, err := os.ReadFile(path)
+	was, err := os.ReadFile(openedPath(l.d))
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 	case err != nil:
@@ -51,10 +90,7 @@ func (l *leading) opens(ctx context.Context, is os.FileInfo) (replaced bool, err
 	if err := os.MkdirAll(metaPath(l.d), 0o700); err != nil {
 		return false, err
 	}
-	if err := os.WriteFile(path+".new", []byte(identity(is)), 0o600); err != nil {
-		return false, err
-	}
-	return replaced, os.Rename(path+".new", path)
+	return replaced, noteOpened(l.d, is)
 }
 
 // replaced puts away what Litestream has of a database in whose place another one was put. It would go on with the pages of the one and the log of the

@@ -169,6 +169,80 @@ func TestDatabaseThatIsAwayForAMoment(t *testing.T) {
 	l.recovers(t, at, c.app.Numbers(t))
 }
 
+// A database that was there and is not any more is never taken for one that nothing was written to: it is said that it is gone, by the next agent too and of one
+// that came with the epoch, until it is back.
+func TestDatabaseThatIsGone(t *testing.T) {
+	gone := func(t *testing.T, lead agent.Leading) {
+		t.Helper()
+		if p, err := lead.Sync(limit(t)); !errors.Is(err, errVanished) {
+			t.Errorf("it is at %s, %v", p, err)
+		}
+	}
+	ends := func(t *testing.T, lead agent.Leading, back func()) {
+		t.Helper()
+		if p, _, err := lead.Flush(limit(t)); !errors.Is(err, errVanished) {
+			t.Fatalf("it ended at %s, %v", p, err)
+		}
+		back()
+		if p, _, err := lead.Flush(limit(t)); err != nil || p.Seq == 0 {
+			t.Fatalf("it ended at %s, %v", p, err)
+		}
+		if err := lead.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	l := newLab(t)
+	c := l.pair(t, 20)
+	d, want := c.lead.d, c.app.Numbers(t)
+	c.app.Close(t)
+	goes(t, d.Path, d.Path+".away")
+	gone(t, c.lead)
+	if err := c.lead.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r, _ := l.Machine(t, "one")
+	lead := l.lead(t, r, d, 1)
+	gone(t, lead)
+	ends(t, lead, func() { goes(t, d.Path+".away", d.Path) })
+
+	end, sum, err := l.lead(t, r, d, 1).Flush(limit(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := c.copy.Apply(limit(t), end, sum); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.copy.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.r2.Promote(limit(t), c.d2, 2); err != nil {
+		t.Fatal(err)
+	}
+	goes(t, c.d2.Path, c.d2.Path+".away")
+	next := l.lead(t, c.r2, c.d2, 2)
+	gone(t, next)
+	if err := os.WriteFile(c.d2.Path, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	gone(t, next)
+	ends(t, next, func() { goes(t, c.d2.Path+".away", c.d2.Path) })
+	a := l.Open(t, c.d2)
+	defer a.Close(t)
+	if have := a.Numbers(t); !slices.Equal(have, want) {
+		t.Errorf("it has %v, and what was written is %v", have, want)
+	}
+}
+
+// goes renames a database and its log.
+func goes(t *testing.T, from, to string) {
+	t.Helper()
+	for _, tail := range []string{"-wal", "-shm", ""} {
+		if err := os.Rename(from+tail, to+tail); err != nil && !errors.Is(err, os.ErrNotExist) {
+			t.Fatal(err)
+		}
+	}
+}
+
 // recovers has another machine take over at a position, with what was written.
 func (l *lab) recovers(t *testing.T, at events.Position, want []int) {
 	t.Helper()
