@@ -3,9 +3,7 @@ package events
 import (
 	"encoding"
 	"reflect"
-	"slices"
 	"strconv"
-	"strings"
 	"time"
 	"unsafe"
 
@@ -163,18 +161,20 @@ func textMapForm[V any](elem form) form {
 	}
 }
 
-// member is one field of a struct, or of one that is embedded in it.
+// member is how one field is read.
 type member struct {
-	name     string // `,"name":`
-	offset   uintptr
-	optional bool // it may be left out
-	read     form
+	field
+	read form
 }
 
 func structForm(t reflect.Type) form {
-	members, ok := membersOf(t, 0)
+	fields, ok := fieldsOf(t, 0)
 	if !ok {
 		return nil
+	}
+	members := make([]member, len(fields))
+	for i, f := range fields {
+		members[i] = member{f, formOf(f.of)}
 	}
 	return func(s *scan, p unsafe.Pointer) {
 		s.skip("{")
@@ -185,33 +185,11 @@ func structForm(t reflect.Type) form {
 			case there && m.read != nil && s.ok:
 				m.read(s, unsafe.Add(p, m.offset))
 				first = 0
-			case there || !m.optional:
+			case there || m.left == never:
 				s.ok = false
 				return
 			}
 		}
 		s.skip("}")
 	}
-}
-
-// membersOf lists the members of a struct that lies at an offset within another. It says no to one with tags whose meaning is not
-// known here.
-func membersOf(t reflect.Type, at uintptr) (all []member, ok bool) {
-	for i := range t.NumField() {
-		f := t.Field(i)
-		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
-		switch {
-		case f.Anonymous && name == "" && options == "" && f.Type.Kind() == reflect.Struct:
-			embedded, ok := membersOf(f.Type, at+f.Offset)
-			if !ok {
-				return nil, false
-			}
-			all = append(all, embedded...)
-			continue
-		case !f.IsExported() || f.Anonymous || name == "" || name == "-" || !slices.Contains([]string{"", "omitzero", "omitempty"}, options):
-			return nil, false
-		}
-		all = append(all, member{name: "," + strconv.Quote(name) + ":", offset: at + f.Offset, optional: options != "", read: formOf(f.Type)})
-	}
-	return all, true
 }

@@ -5,7 +5,6 @@ import (
 	"reflect"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 	"unsafe"
 
@@ -172,24 +171,30 @@ func writingTextMap[V any](elem writing) writing {
 	}
 }
 
-// written is one field of a struct, or of one that is embedded in it.
+// written is how one field is written.
 type written struct {
-	name   string // `,"name":`
-	offset uintptr
+	field
 	absent func(p unsafe.Pointer) bool // it is left out; nil: never
 	write  writing
 }
 
 func writingStruct(t reflect.Type) writing {
-	fields, ok := writtenOf(t, 0)
+	fields, ok := fieldsOf(t, 0)
 	if !ok {
 		return nil
+	}
+	all := make([]written, len(fields))
+	for i, f := range fields {
+		all[i] = written{f, absentOf(f), writingOf(f.of)}
+		if f.left != never && all[i].absent == nil {
+			return nil
+		}
 	}
 	return func(w *writer, p unsafe.Pointer) {
 		w.b = append(w.b, '{')
 		first := 1 // there is no comma before the first member that is there
-		for i := range fields {
-			f := &fields[i]
+		for i := range all {
+			f := &all[i]
 			at := unsafe.Add(p, f.offset)
 			if f.absent != nil && f.absent(at) {
 				continue
@@ -206,39 +211,15 @@ func writingStruct(t reflect.Type) writing {
 	}
 }
 
-// writtenOf lists the fields of a struct that lies at an offset within another. It says no to one with tags whose meaning is not known
-// here.
-func writtenOf(t reflect.Type, at uintptr) (all []written, ok bool) {
-	for i := range t.NumField() {
-		f := t.Field(i)
-		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
-		if f.Anonymous && name == "" && options == "" && f.Type.Kind() == reflect.Struct {
-			embedded, ok := writtenOf(f.Type, at+f.Offset)
-			if !ok {
-				return nil, false
-			}
-			all = append(all, embedded...)
-			continue
-		}
-		if !f.IsExported() || f.Anonymous || name == "" || name == "-" {
-			return nil, false
-		}
-		w := written{name: "," + strconv.Quote(name) + ":", offset: at + f.Offset, write: writingOf(f.Type)}
-		switch options {
-		case "":
-		case "omitzero":
-			w.absent = zeroOf(f.Type)
-		case "omitempty":
-			w.absent = emptyOf(f.Type)
-		default:
-			return nil, false
-		}
-		if options != "" && w.absent == nil {
-			return nil, false
-		}
-		all = append(all, w)
+// absentOf tells when a field is left out; nil where that is never, or is not plain.
+func absentOf(f field) func(p unsafe.Pointer) bool {
+	switch f.left {
+	case whereZero:
+		return zeroOf(f.of)
+	case whereEmpty:
+		return emptyOf(f.of)
 	}
-	return all, true
+	return nil
 }
 
 // zeroOf tells when a field is left out that is where it is zero; nil for a type that has a word in that.
