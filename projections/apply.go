@@ -129,13 +129,13 @@ func (c *Cluster) applyNode(e *events.Event) {
 			}
 		}
 	case *events.NodeLost:
-		n.Gone = causeOf(e)
+		n.Gone, n.Over = causeOf(e), d.Inc
 		if n.Inc == d.Inc {
 			n.Status = StatusLost
 		}
 		c.loseIncarnation(e, d)
 	case *events.NodeLeft:
-		n.Status, n.Gone = StatusLeft, causeOf(e)
+		n.Status, n.Gone, n.Over = StatusLeft, causeOf(e), n.Inc
 		c.finishDrain(n, e, stateCancelled, nil)
 	case *events.NodeFactsUpdated:
 		c.factsOf(e, n, d.Facts)

@@ -101,6 +101,7 @@ type Node struct {
 	ID       string
 	Status   string
 	Inc      string // incarnation that joined last
+	Over     string // incarnation of which the log has the end last, joined or not
 	Machine  string
 	TTL      time.Duration
 	Facts    events.Facts

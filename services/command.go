@@ -60,9 +60,14 @@ func (c *Core) Command(ctx context.Context, r *transport.Request, pure func(v *p
 
 func outcome(o projections.Outcome) (api.Ack, error) {
 	if o.Refused != nil {
-		return api.Ack{}, &api.Error{Code: api.Code(o.Refused.Code), Detail: o.Refused.Detail, Rejections: o.Refused.Rejections, Seq: o.Seq}
+		return api.Ack{}, Refusal(o)
 	}
 	return api.Ack{Seq: o.Seq, Changed: true, Order: o.Order}, nil
+}
+
+// Refusal is what somebody is told whose command was refused, which the log has as its outcome.
+func Refusal(o projections.Outcome) *api.Error {
+	return &api.Error{Code: api.Code(o.Refused.Code), Detail: o.Refused.Detail, Rejections: o.Refused.Rejections, Seq: o.Seq}
 }
 
 // refuse stores why a command was refused, so that "why did nothing happen?" has an answer, and returns the command's outcome:

@@ -88,7 +88,7 @@ func TestDecodeAppsFaults(t *testing.T) {
 			"prefer[0].lable: unknown key (did you mean label?)",
 			"process.comand: unknown key (did you mean command?)",
 			"process.ports: unknown key (did you mean ports at the top level?)",
-			"process.wibble: unknown key",
+			"process.wibble: unknown key (known here: command, cwd, env, env_file, group, secret_env, stop_signal, stop_timeout, user)",
 			"stop_timeout: unknown key (did you mean process.stop_timeout?)",
 		}},
 		{"case counts", "Name: a", []string{"Name: unknown key (did you mean name?)"}},
@@ -176,7 +176,7 @@ auto_rebalance: {enabled: true, interval: 5m, threshold: 0.2}
 		t.Errorf("decoded %+v", p)
 	}
 	for in, want := range map[string]string{
-		"migration: {cooldown: 5m}":       "migration.cooldown: unknown key",
+		"migration: {cooldown: 5m}":       "migration.cooldown: unknown key (known here: approval_expiry, cooldown_period, load_threshold, maintenance_windows, max_concurrent, rate_limit, require_approval)",
 		"auto_rebalance: {enabled: yess}": `auto_rebalance.enabled: "yess": want true or false`,
 		"a: 1\n---\nb: 1":                 "2 documents: want one policy",
 		"":                                "no policy: the file is empty; write {} to switch every rule off",

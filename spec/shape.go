@@ -170,7 +170,10 @@ func describe(v jsontext.Value) string {
 	return string(v) + ": "
 }
 
-// suggestion offers a key of the same place that is spelt alike, or else the place where exactly this key belongs.
+// fewKeys is up to how many are told where nothing is like an unknown one.
+const fewKeys = 12
+
+// suggestion offers a key of the same place that is spelt alike, or else the place where exactly this key belongs, or else what there is, where that is not much.
 func (s shape) suggestion(key string, fields map[string]reflect.Type) string {
 	var names []string
 	for name := range fields {
@@ -185,6 +188,9 @@ func (s shape) suggestion(key string, fields map[string]reflect.Type) string {
 			return " (did you mean " + places[0] + " at the top level?)"
 		}
 		return " (did you mean " + places[0] + "?)"
+	}
+	if len(names) <= fewKeys {
+		return " (known here: " + strings.Join(names, ", ") + ")"
 	}
 	return ""
 }

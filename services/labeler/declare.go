@@ -7,13 +7,15 @@ import (
 	"github.com/go-cluster/go-cluster/api"
 	"github.com/go-cluster/go-cluster/events"
 	"github.com/go-cluster/go-cluster/projections"
+	"github.com/go-cluster/go-cluster/services"
 	"github.com/go-cluster/go-cluster/transport"
 )
 
 // declare brings the log up to an agent's word, event by event, until it says all of it; a repetition finds nothing left to do.
 //
 // The lease is read after the head that the next event is appended to. An incarnation ends in the log before its lease can be
-// taken by another, so that either the append fails, or the lease was still held when it was stored.
+// taken by another, so that either the append fails, or the lease was still held when it was stored. A copy of the command that came
+// too late may have been refused meanwhile: what has that outcome gets no other.
 func (s *Service) declare(ctx context.Context, r *transport.Request) (any, error) {
 	req, err := transport.Decode[api.DeclareRequest](r)
 	if err != nil {
@@ -38,38 +40,42 @@ func (s *Service) declare(ctx context.Context, r *transport.Request) (any, error
 			return nil, refused
 		}
 		var (
-			d       *events.Draft
 			refused *api.Error
 			moved   bool
 			joined  uint64
 		)
-		s.Replica.View(func(v *projections.Cluster) {
+		stored, err := s.DecideOnAll(ctx, r.Meta.MinSeq, func(v *projections.Cluster) (*events.Draft, error) {
 			if moved = v.Head(node) != head; moved {
-				return
+				return nil, nil
 			}
 			if why, bad := v.Quarantined[node]; bad {
-				refused = api.Refuse(api.CodeRefused, "declare %s: %s is quarantined: %s", req.Node, node, why)
-				return
+				return nil, api.Refuse(api.CodeRefused, "declare %s: %s is quarantined: %s", req.Node, node, why)
 			}
-			if d, refused = declared(v, req, lease); d == nil && refused == nil {
+			if o := v.Commands[r.Meta.ID]; o.Refused != nil {
+				return nil, services.Refusal(o)
+			}
+			d, refused := declared(v, req, lease)
+			switch {
+			case refused != nil:
+				return nil, refused
+			case d == nil:
 				joined = v.Nodes[req.Node].Joined.Seq
+				return nil, nil
 			}
+			d.Actor, d.Cause = r.Actor, "cmd:"+r.Meta.ID
+			return d, nil
 		})
 		switch {
-		case moved:
-			continue
-		case refused != nil:
+		case errors.As(err, &refused):
 			return nil, refused
-		case d == nil:
+		case err != nil:
+			return nil, unavailable(err)
+		case stored == nil && !moved:
 			durable, err := transport.EnsureNodeDurable(ctx, s.JS, s.Subjects, req.Node)
 			if err != nil {
 				return nil, unavailable(err)
 			}
 			return api.DeclareReply{Seq: joined, Durable: durable}, nil
-		}
-		d.Actor, d.Cause = r.Actor, "cmd:"+r.Meta.ID
-		if _, err := s.Append(ctx, *d, head); err != nil && !errors.Is(err, events.ErrConflict) {
-			return nil, unavailable(err)
 		}
 	}
 }

@@ -51,3 +51,47 @@ func TestViewBehindTheFoldSuspectsNobody(t *testing.T) {
 		}
 	})
 }
+
+// A view that is behind shows a lease as yielded whose incarnation is lost and followed by another one, and one of an incarnation that never joined: the log has
+// its end once, however often that is looked at.
+func TestViewBehindTheFoldLosesNobodyAgain(t *testing.T) {
+	st.Run(t, func(t *testing.T, c *st.Cluster) {
+		s := New(c.Base)
+		c.Start(t, s.Run)
+		n := c.Join(t, "node-1")
+		c.Join(t, "node-2")
+		behind := func(l api.Lease, state string, acts ...Act) {
+			t.Helper()
+			l.State = state
+			seen := services.SeenLease{}
+			seen.Lease, seen.Seq = l, 1 // it has been written since
+			before, err := c.Events.LastSeq(t.Context())
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, act := range acts {
+				if err := s.carryOut(t.Context(), Verdict{Act: act, Node: l.Node, Lease: seen, Waited: time.Hour}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if after, err := c.Events.LastSeq(t.Context()); err != nil || after != before {
+				t.Errorf("%s of %s, of which the log has the end: %d events more, %v", acts, l.Inc, after-before, err)
+			}
+		}
+		c.Pass(30 * time.Second)
+		n.Silence()
+		c.Until(t, "suspected", func(v *projections.Cluster) bool { return v.Nodes["node-1"].Status == projections.StatusSuspected })
+		n.Yield(t)
+		c.Until(t, "lost", func(v *projections.Cluster) bool { return v.Nodes["node-1"].Status == projections.StatusLost })
+		c.Pass(time.Second) // it is freed
+		next := c.Hold(t, "node-1", n.Lease.Machine, n.Lease.Boot)
+		behind(n.Lease, api.LeaseYielded, ActYielded, ActYielded)
+		next.Declare(t, nil)
+		behind(n.Lease, api.LeaseYielded, ActYielded, ActYielded)
+		behind(n.Lease, api.LeaseClosed, ActLose, ActLose)
+
+		stranger := c.Hold(t, "node-3", "m-3", "boot")
+		c.Until(t, "the end of one that never joined", func(v *projections.Cluster) bool { n := v.Nodes["node-3"]; return n != nil && n.Gone.Seq > 0 })
+		behind(stranger.Lease, api.LeaseClosed, ActLose, ActLose)
+	})
+}

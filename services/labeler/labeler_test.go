@@ -123,6 +123,26 @@ func TestDeclareIsBelievedOnlyFromTheHolder(t *testing.T) {
 	})
 }
 
+// Of two copies of a declaration one is late, and its refusal is in the log first: the other one has that outcome, too.
+func TestRefusedDeclarationIsNotCarriedOut(t *testing.T) {
+	st.Run(t, func(t *testing.T, c *st.Cluster) {
+		s := labeler.New(c.Base)
+		c.Start(t, s.Run)
+		n := c.Hold(t, "node-1", "machine", "boot")
+		d := n.Declaration(nil)
+		late := api.Refuse(api.CodeExpired, "node.declare: it arrived late")
+		if _, err := s.Refused(t.Context(), d.Meta.Actor, "cmd:"+d.Meta.ID, "node.declare", late); err != nil {
+			t.Fatal(err)
+		}
+		_, err := st.Call[api.DeclareReply](c, api.NodeDeclare, d)
+		refused(t, err, api.CodeExpired, "it arrived late")
+		if end, err := c.Events.LastSeqOf(t.Context(), events.Node("node-1")); err != nil || end > 0 {
+			t.Errorf("stored at %d, %v", end, err)
+		}
+		n.Declare(t, nil)
+	})
+}
+
 func TestReboot(t *testing.T) {
 	run(t, func(t *testing.T, c *st.Cluster) {
 		n := c.Join(t, "node-1")

@@ -203,9 +203,10 @@ func takeoverWait(ttl time.Duration) time.Duration {
 	return ttl + ttl/10 + epsilon
 }
 
-// over says whether the log has the end of an incarnation.
+// over says whether the log has the end of an incarnation: also of one that never joined, or that another one has followed, which a view of the
+// leases that is behind the fold still shows.
 func over(n *projections.Node, inc string) bool {
-	return n != nil && n.Inc == inc && (n.Status == projections.StatusLost || n.Status == projections.StatusLeft)
+	return n != nil && (n.Over == inc || n.Inc == inc && (n.Status == projections.StatusLost || n.Status == projections.StatusLeft))
 }
 
 // settle judges the silent ones together.

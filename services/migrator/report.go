@@ -168,7 +168,9 @@ func (s *Service) report(ctx context.Context, r api.StepReport, subjectNode stri
 		wake time.Time
 	)
 	now, sure := s.Seen.Now()
-	stored, err := s.Decide(ctx, func(v *projections.Cluster) (d *events.Draft, _ error) {
+	try, cancel := context.WithTimeout(ctx, fresh)
+	defer cancel()
+	stored, err := s.Decide(try, func(v *projections.Cluster) (d *events.Draft, _ error) {
 		var m *projections.Migration
 		if m, is, why = judgeReport(v, &r, subjectNode); is == answers {
 			d, wake = next(v, m, Input{Report: &r}, now, sure, s.judge(v))

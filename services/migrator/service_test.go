@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -33,6 +34,23 @@ type live struct {
 	*services.Base // of the first migrator
 	t              *testing.T
 	js             jetstream.JetStream
+	away           *away
+}
+
+// away is a way to the log on which the starts of moves are lost for a while: nobody ever answers.
+type away struct {
+	jetstream.JetStream
+	on   atomic.Bool
+	lost atomic.Int32
+}
+
+func (a *away) PublishMsg(ctx context.Context, m *nats.Msg, o ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
+	if a.on.Load() && strings.Contains(m.Subject, ".migration.started") {
+		a.lost.Add(1)
+		<-ctx.Done()
+		return nil, ctx.Err()
+	}
+	return a.JetStream.PublishMsg(ctx, m, o...)
 }
 
 // TestService plays with two migrators of one cluster. It is one bubble: the client library keeps timers in a pool, and those of
@@ -68,12 +86,15 @@ func TestService(t *testing.T) {
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		g, ctx := errgroup.WithContext(ctx)
-		l := &live{t: t, js: js}
+		l := &live{t: t, js: js, away: &away{JetStream: js}}
 		began := time.Now()
 		for i := range 2 {
 			b, err := services.Open(ctx, services.Config{Cluster: "test", Replica: fmt.Sprintf("r%d", i), Version: "test", NC: nc, Dial: dial,
 				Log: zap.NewNop(), Boot: func() time.Duration { return time.Since(began) }, Now: time.Now})
 			if err != nil {
+				t.Fatal(err)
+			}
+			if b.Events, err = events.Open(ctx, l.away, subjects, time.Now); err != nil {
 				t.Fatal(err)
 			}
 			if i == 0 {
@@ -100,6 +121,7 @@ func TestService(t *testing.T) {
 		}
 		l.moves()
 		l.timesOut()
+		l.staysFresh()
 		l.refuses()
 		l.reads()
 		l.nothingLeft()
@@ -349,4 +371,24 @@ func (l *live) reads() {
 		a := v.Apps["ill"]
 		return a.Leader.Ended && len(a.Instances) == 0
 	})
+}
+
+// staysFresh has the start of a move be lost on its way, and its target be cordoned meanwhile: what is said again is decided anew.
+func (l *live) staysFresh() {
+	t := l.t
+	t.Helper()
+	l.declare("fresh", spec.Replicas)
+	l.away.on.Store(true)
+	l.admit("place-fresh", "fresh-0", "", "c")
+	l.later(time.Second)
+	if l.away.lost.Load() == 0 {
+		t.Fatal("nobody has begun it")
+	}
+	l.put(events.Node("c"), &events.NodeCordoned{Node: "c"})
+	l.later(time.Second)
+	l.away.on.Store(false)
+	if got := l.obey("place-fresh"); got != projections.MigrationFailed {
+		t.Errorf("a placement that was lost on its way to a node that is cordoned by now: %s", got)
+	}
+	l.put(events.Node("c"), &events.NodeUncordoned{Node: "c"})
 }
