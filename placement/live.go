@@ -79,6 +79,7 @@ func (l *Live) Plan(v *projections.Cluster, now time.Time) Plan {
 	}
 	maps.Copy(look, l.restless)
 	maps.Copy(look, l.busy)
+	l.company(look)
 	var open []*projections.App
 	for name := range l.busy {
 		if a := v.Apps[name]; len(a.Open) > 0 {
@@ -267,6 +268,7 @@ func (l *Live) follows(v *projections.Cluster) set {
 			look[name] = true
 		}
 	}
+	l.company(look)
 	for _, name := range slices.Collect(maps.Keys(look)) {
 		for _, o := range l.bonds[name].ties {
 			look.put(o, v.Apps[o] != nil || look[o])
@@ -274,6 +276,24 @@ func (l *Live) follows(v *projections.Cluster) set {
 		maps.Copy(look, l.tied[name])
 	}
 	return look
+}
+
+// company adds to the apps to look at those that go with them, near or far: one may lose its place by what is decided of another in the same pass.
+func (l *Live) company(look set) {
+	if len(l.follow) == 0 {
+		return
+	}
+	todo := slices.Collect(maps.Keys(look))
+	for len(todo) > 0 {
+		name := todo[len(todo)-1]
+		todo = todo[:len(todo)-1]
+		for _, o := range slices.Concat(l.bonds[name].leads, l.follow[name]) {
+			if l.v.Apps[o] != nil && !look[o] {
+				look[o] = true
+				todo = append(todo, o)
+			}
+		}
+	}
 }
 
 // app takes over an app that changed.

@@ -159,3 +159,24 @@ func TestEven(t *testing.T) {
 		}
 	}
 }
+
+// Who goes with somebody that loses its place in a pass loses its own in the same one.
+func TestWhoGoesWithFollowersIsLookedAt(t *testing.T) {
+	s := newScene()
+	s.live = &Live{}
+	for _, line := range []string{
+		"node n0 zone=x", "node n1", "node n2", "node n3", "node n4", "node n5",
+		"app a0 replicas=3 over=zone:1", "app a2 replicas=2 with=a0", "app a5 spread with=a2 on_invalid=keep",
+		"carry", "label n0 role=b", "carry", "carry", "carry", "carry",
+	} {
+		if line == "carry" {
+			s.last = Make(s.v, s.loads, s.now)
+			s.carry()
+		} else if err := s.do(strings.Fields(line)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if len(s.last.Moves) > 0 {
+		t.Errorf("it still moves: %v", s.last.Moves)
+	}
+}
