@@ -23,7 +23,7 @@ type Process struct {
 type entry struct {
 	Process
 	parent, group, session int
-	dead                   bool // a zombie, or less
+	dead                   bool // a zombie, or less, of which no thread is left
 }
 
 // BootID identifies this boot of this machine.
@@ -32,7 +32,8 @@ func BootID() (string, error) {
 	return strings.TrimSpace(string(b)), err
 }
 
-// Alive reports whether p runs still. A zombie does not.
+// Alive reports whether p runs still. A zombie does not, unless it is only its first thread that has ended: the others may write to
+// files for as long as they are there, after a kill for a moment more.
 func (p Process) Alive() bool {
 	e, err := readEntry(p.PID)
 	return err == nil && e.Start == p.Start && !e.dead
@@ -69,12 +70,13 @@ func parseStat(line string) (entry, bool) {
 	parent, err2 := strconv.Atoi(rest[1])
 	group, err3 := strconv.Atoi(rest[2])
 	session, err4 := strconv.Atoi(rest[3])
-	start, err5 := strconv.ParseUint(rest[19], 10, 64)
+	threads, err5 := strconv.Atoi(rest[17])
+	start, err6 := strconv.ParseUint(rest[19], 10, 64)
 	return entry{
 		Process: Process{PID: pid, Start: start},
 		parent:  parent, group: group, session: session,
-		dead: strings.ContainsAny(rest[0], "ZXx"),
-	}, errors.Join(err1, err2, err3, err4, err5) == nil
+		dead: rest[0] == "Z" && threads <= 1 || strings.ContainsAny(rest[0], "Xx"),
+	}, errors.Join(err1, err2, err3, err4, err5, err6) == nil
 }
 
 // table reads all processes. It is no snapshot: processes come and go while it reads.

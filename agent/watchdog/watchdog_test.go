@@ -3,12 +3,14 @@
 package watchdog
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -17,7 +19,36 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+const headless = "headless"
+
+func init() {
+	if len(os.Args) == 2 && os.Args[1] == headless {
+		runtime.LockOSThread() // the first thread
+	}
+}
+
+// loseHead ends the first thread of this process, and says so while another one goes on.
+func loseHead() {
+	runtime.GOMAXPROCS(4)
+	go func() {
+		for {
+			b, err := os.ReadFile("/proc/self/stat")
+			if err != nil || strings.HasPrefix(string(b[bytes.LastIndexByte(b, ')')+1:]), " Z") {
+				break
+			}
+			runtime.Gosched()
+		}
+		_, _ = os.Stdout.WriteString("ready\n")
+		_, _ = os.Stdin.Read(make([]byte, 1))
+		os.Exit(0)
+	}()
+	_, _, _ = unix.RawSyscall(unix.SYS_EXIT, 0, 0, 0)
+}
+
 func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == headless {
+		loseHead()
+	}
 	if len(os.Args) == 3 && os.Args[1] == "watchdog" {
 		os.Exit(Main(os.Args[2]))
 	}
@@ -38,10 +69,48 @@ func TestParseStat(t *testing.T) {
 	if got, ok := parseStat("42 (x)" + strings.Replace(tail, "S", "Z", 1)); !ok || !got.dead {
 		t.Errorf("zombie: %+v, %v", got, ok)
 	}
+	if got, ok := parseStat("42 (x)" + strings.Replace(tail, "S 7 42 41 0 -1 0 0 0 0 0 0 0 0 0 20 0 1", "Z 7 42 41 0 -1 0 0 0 0 0 0 0 0 0 20 0 3", 1)); !ok || got.dead {
+		t.Errorf("zombie with two threads more: %+v, %v", got, ok)
+	}
 	for _, bad := range []string{"", "42", "42 (x", "42 (x) S 1", "x (x)" + tail} {
 		if got, ok := parseStat(bad); ok {
 			t.Errorf("%q: %+v", bad, got)
 		}
+	}
+}
+
+// Whose first thread has ended runs still, as long as there is another one.
+func TestProcessWithoutItsFirstThread(t *testing.T) {
+	cmd := exec.Command(os.Args[0], headless)
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cmd.Process.Kill(); _ = cmd.Wait() })
+	if _, err := out.Read(make([]byte, 6)); err != nil {
+		t.Fatal(err)
+	}
+	e, err := readEntry(cmd.Process.Pid)
+	if err != nil || !e.Process.Alive() {
+		t.Fatalf("it is taken for dead: %+v, %v", e, err)
+	}
+	if err := in.Close(); err != nil {
+		t.Fatal(err)
+	}
+	h, err := Open(e.Process)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = h.Close() }()
+	if err := h.Wait(t.Context()); err != nil || e.Process.Alive() {
+		t.Errorf("it has ended, and is taken for alive: %v", err)
 	}
 }
 
