@@ -50,7 +50,8 @@ func TestRelaxGivesAPlace(t *testing.T) {
 		}
 	})
 	t.Logf("something would help in %d of %d", helped, seen)
-	if seen == 0 || seen >= 100 && helped < seen*9/10 { // of a few, chance decides
+	// It is 94 of 100 of thousands. Of a hundred draws, in which those without help come together, it was 86 once: chance decides.
+	if seen == 0 || seen >= 1000 && helped < seen*9/10 || seen >= 100 && helped < seen*8/10 {
 		t.Errorf("something would help in %d of %d", helped, seen)
 	}
 }
