@@ -77,14 +77,17 @@ func (p presence) leftOn(n *projections.Node) (left []*projections.Instance, ope
 	return p.at[n.ID].All(), p.ends[n.ID]
 }
 
-// leftBy lists the instances that an evacuation has still to move, and counts its open migrations.
+// leftBy lists the instances that an evacuation has still to move, and counts its open migrations and all others that touch its nodes: what leaves
+// one of them by another's order may come back.
 func (p presence) leftBy(v *projections.Cluster, ev *projections.Evacuation) (left []*projections.Instance, open int) {
+	open = p.orders[ev.Order]
 	for _, n := range v.SortedNodes() {
 		if n.Status != projections.StatusLeft && ev.Selector.Matches(n.Labels) {
 			left = append(left, p.at[n.ID].All()...)
+			open += p.ends[n.ID]
 		}
 	}
-	return left, p.orders[ev.Order]
+	return left, open
 }
 
 func idsOf(ins []*projections.Instance) (ids []string) {
