@@ -4,6 +4,8 @@ import (
 	"errors"
 	"slices"
 	"testing"
+
+	"github.com/go-cluster/go-cluster/projections"
 )
 
 // A standby is started before it is needed. Where the singleton moves it serves, and who stepped down stays as the standby.
@@ -24,7 +26,10 @@ func TestStandbysOfASingleton(t *testing.T) {
 				w.on("scheduler", "node-1")
 			}
 		}
-		w.idle("node-2 has the standby", func() bool { return slices.Contains(d.all(), "node-2 standby 0") })
+		w.until("node-2 has the standby", func(v *projections.Cluster) bool { // and nothing is under way: a move to there would be refused
+			a := v.Apps["scheduler"]
+			return a.StandbyAt("node-2") != nil && len(a.Open) == 0
+		})
 		if err := apps["node-2"].Fence(w.ctx); !errors.Is(err, ErrFenced) {
 			t.Errorf("a standby may write: %v", err)
 		}
