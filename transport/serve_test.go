@@ -336,6 +336,7 @@ func TestMicroProtocol(t *testing.T) {
 		if _, err := Call[api.ListRequest, int](t.Context(), s.nc, s.Subjects, api.NodeList, api.ListRequest{}); err != nil {
 			t.Fatal(err)
 		}
+		synctest.Wait() // it is counted when its reply is on its way
 		var ping micro.Ping
 		var info micro.Info
 		var stats struct {

@@ -48,9 +48,6 @@ const (
 	reporters = 4
 	// writers is how many events of one pass are under way at once. They are of different apps, and none knows of the others.
 	writers = 16
-	// fresh is how long a decision may be under way. What it rests on besides its app, nodes and their other guests, goes on meanwhile: it is
-	// made anew then, and where the first was stored after all, the app's aggregate tells.
-	fresh = 4 * time.Second
 	// turns is how many decisions a pass makes at most: the fold stands still while they are made. Which apps wait for the next
 	// pass is left to chance, so that all get there.
 	turns = 64
@@ -117,10 +114,10 @@ func (s *Service) pass(ctx context.Context) (wake time.Time, err error) {
 		conflict, failed error
 	)
 	g.SetLimit(writers)
+	try, cancel := context.WithTimeout(ctx, services.Fresh)
+	defer cancel()
 	for _, t := range todo {
 		g.Go(func() error {
-			try, cancel := context.WithTimeout(ctx, fresh)
-			defer cancel()
 			_, err := s.Append(try, *t.draft, t.head)
 			mu.Lock()
 			defer mu.Unlock()

@@ -12,6 +12,7 @@ import (
 	"github.com/go-cluster/go-cluster/events"
 	"github.com/go-cluster/go-cluster/invariants/planted"
 	"github.com/go-cluster/go-cluster/projections"
+	"github.com/go-cluster/go-cluster/services"
 	"github.com/go-cluster/go-cluster/transport"
 )
 
@@ -168,7 +169,7 @@ func (s *Service) report(ctx context.Context, r api.StepReport, subjectNode stri
 		wake time.Time
 	)
 	now, sure := s.Seen.Now()
-	try, cancel := context.WithTimeout(ctx, fresh)
+	try, cancel := context.WithTimeout(ctx, services.Fresh)
 	defer cancel()
 	stored, err := s.Decide(try, func(v *projections.Cluster) (d *events.Draft, _ error) {
 		var m *projections.Migration

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,6 +18,7 @@ import (
 	"github.com/go-cluster/go-cluster/events"
 	"github.com/go-cluster/go-cluster/projections"
 	"github.com/go-cluster/go-cluster/services"
+	"github.com/go-cluster/go-cluster/services/servicetest"
 	"github.com/go-cluster/go-cluster/spec"
 	"github.com/go-cluster/go-cluster/transport"
 	"github.com/go-cluster/go-cluster/transport/embedded"
@@ -34,23 +34,7 @@ type live struct {
 	*services.Base // of the first migrator
 	t              *testing.T
 	js             jetstream.JetStream
-	away           *away
-}
-
-// away is a way to the log on which the starts of moves are lost for a while: nobody ever answers.
-type away struct {
-	jetstream.JetStream
-	on   atomic.Bool
-	lost atomic.Int32
-}
-
-func (a *away) PublishMsg(ctx context.Context, m *nats.Msg, o ...jetstream.PublishOpt) (*jetstream.PubAck, error) {
-	if a.on.Load() && strings.Contains(m.Subject, ".migration.started") {
-		a.lost.Add(1)
-		<-ctx.Done()
-		return nil, ctx.Err()
-	}
-	return a.JetStream.PublishMsg(ctx, m, o...)
+	away           *servicetest.Away
 }
 
 // TestService plays with two migrators of one cluster. It is one bubble: the client library keeps timers in a pool, and those of
@@ -86,7 +70,7 @@ func TestService(t *testing.T) {
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		g, ctx := errgroup.WithContext(ctx)
-		l := &live{t: t, js: js, away: &away{JetStream: js}}
+		l := &live{t: t, js: js, away: &servicetest.Away{JetStream: js, Type: ".migration.started"}}
 		began := time.Now()
 		for i := range 2 {
 			b, err := services.Open(ctx, services.Config{Cluster: "test", Replica: fmt.Sprintf("r%d", i), Version: "test", NC: nc, Dial: dial,
@@ -378,15 +362,15 @@ func (l *live) staysFresh() {
 	t := l.t
 	t.Helper()
 	l.declare("fresh", spec.Replicas)
-	l.away.on.Store(true)
+	l.away.On.Store(true)
 	l.admit("place-fresh", "fresh-0", "", "c")
 	l.later(time.Second)
-	if l.away.lost.Load() == 0 {
+	if l.away.Lost.Load() == 0 {
 		t.Fatal("nobody has begun it")
 	}
 	l.put(events.Node("c"), &events.NodeCordoned{Node: "c"})
 	l.later(time.Second)
-	l.away.on.Store(false)
+	l.away.On.Store(false)
 	if got := l.obey("place-fresh"); got != projections.MigrationFailed {
 		t.Errorf("a placement that was lost on its way to a node that is cordoned by now: %s", got)
 	}

@@ -78,6 +78,8 @@ func (s *Service) pass(ctx context.Context) (time.Time, error) {
 	if bad || len(todo) == 0 {
 		return wake, nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, services.Fresh)
+	defer cancel()
 	_, err := s.Append(ctx, *todo[0], head) // the event itself brings the loop back for the rest
 	return wake, err
 }

@@ -216,6 +216,32 @@ func TestFrozenMovesAreNotProposed(t *testing.T) {
 	})
 }
 
+// A rebalance that was lost on its way to the log is not said again as it was: the node that was to take something may be closed by then.
+func TestTriggersStayFresh(t *testing.T) {
+	st.Run(t, func(t *testing.T, c *st.Cluster) {
+		b, away := c.AnotherAway(t, "r2", ".triggered")
+		c.Start(t, rebalancer.New(b).Run)
+		c.Beat(t)
+		join(t, c, "node-1")
+		place(t, c, "node-1", 4)
+		setPolicy(t, c, spec.AutoRebalancePolicy{Enabled: true, Threshold: 0.2})
+		away.On.Store(true)
+		join(t, c, "node-2")
+		for end := time.Now().Add(time.Minute); away.Lost.Load() == 0; c.Pass(100 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatal("nothing was proposed")
+			}
+		}
+		cordon(t, c, "node-2")
+		c.Pass(time.Second)
+		away.On.Store(false)
+		c.Pass(10 * time.Minute)
+		if n := count(c, triggered); n != 0 {
+			t.Errorf("moves to a node that is cordoned by now: %+v", last(t, c).Moves)
+		}
+	})
+}
+
 // A rebalance can be stopped, by a person or by the policy that no longer wants it, and says who did.
 func TestStop(t *testing.T) {
 	run(t, func(t *testing.T, c *st.Cluster) {

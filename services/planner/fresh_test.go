@@ -1,0 +1,38 @@
+package planner_test
+
+import (
+	"testing"
+	"time"
+
+	"github.com/go-cluster/go-cluster/events"
+	"github.com/go-cluster/go-cluster/projections"
+	"github.com/go-cluster/go-cluster/services/planner"
+	st "github.com/go-cluster/go-cluster/services/servicetest"
+)
+
+// A plan that was lost on its way to the log is not said again as it was: the node that it chose may be closed by then.
+func TestPlansStayFresh(t *testing.T) {
+	st.Run(t, func(t *testing.T, c *st.Cluster) {
+		w := &world{Cluster: c, t: t, poke: make(chan struct{}, 1)}
+		b, away := w.AnotherAway(t, "r2", ".admitted")
+		w.Start(t, planner.New(b).Run)
+		w.Start(t, w.migrate)
+		w.Beat(t)
+		w.join("n1", "role=a")
+		away.On.Store(true)
+		w.apply(singleton("db", "role=a"))
+		w.Pass(time.Second)
+		if away.Lost.Load() == 0 {
+			t.Fatal("nobody has planned it")
+		}
+		w.put(events.Node("n1"), &events.NodeCordoned{Node: "n1"})
+		w.Pass(time.Second)
+		away.On.Store(false)
+		w.Until(t, "it is placed, or said to be pending", func(v *projections.Cluster) bool {
+			return v.Apps["db"].Pending != nil || v.Metrics.Events["placement.plan.admitted"] > 0
+		})
+		if stored[events.PlanAdmitted](w) > 0 {
+			t.Errorf("a node that is cordoned by now was chosen: %+v", last[events.PlanAdmitted](w).Moves)
+		}
+	})
+}
