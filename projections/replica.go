@@ -139,7 +139,8 @@ func (r *Replica) Seq() uint64 {
 	return r.view.Seq
 }
 
-// View calls f with the state, which f must neither change nor keep. Nothing is folded meanwhile, so f is to be short.
+// View calls f with the state, which f must neither change nor keep. Nothing is folded meanwhile, so f is to be short; nor may it ask the
+// replica for anything, which would wait for f itself.
 func (r *Replica) View(f func(*Cluster)) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
