@@ -10,9 +10,9 @@ import (
 	"github.com/go-cluster/go-cluster/events"
 )
 
-// Fresh is how long what a Loop has decided may be under way to the log. It rests on more than its aggregate, which alone is compared when
-// it is stored: nodes, and who else is on them, go on meanwhile. It is made anew then, and where the first was stored after all, the
-// aggregate tells.
+// Fresh is how long a decision that nobody waits for, of a Loop or on a report, may be under way to the log. It rests on more than its
+// aggregate, which alone is compared when it is stored: nodes, and who else is on them, go on meanwhile. It is made anew then, and where
+// the first was stored after all, the aggregate tells.
 const Fresh = 4 * time.Second
 
 // Loop calls decide whenever something it may depend on has changed: the fold, a lease when leases is set, the earliest deadline

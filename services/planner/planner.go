@@ -75,8 +75,8 @@ func (s *Service) plan(ctx context.Context) error {
 }
 
 // store appends what was decided, for as long as that is fresh, until one meets a newer event, which is ErrConflict: the rest may still be
-// right then, or not, and all is decided again. The fold has what was stored. One that cannot be stored for another reason holds up none
-// of the others, unless places rest on it.
+// right then, or not, and all is decided again. The fold has what was stored. One that the log refuses holds up none of the others, unless
+// places rest on it; one that is lost on its way does, until all are decided anew.
 func (s *Service) store(ctx context.Context, todo []decided) error {
 	ctx, cancel := context.WithTimeout(ctx, services.Fresh)
 	defer cancel()
