@@ -36,3 +36,30 @@ func TestPlansStayFresh(t *testing.T) {
 		}
 	})
 }
+
+// Nor is one forgotten that was due by the time alone: nothing that happens later says that it is.
+func TestLostPlansAreMadeAgain(t *testing.T) {
+	st.Run(t, func(t *testing.T, c *st.Cluster) {
+		w := &world{Cluster: c, t: t, poke: make(chan struct{}, 1)}
+		b, away := w.AnotherAway(t, "r2", ".admitted")
+		w.Start(t, planner.New(b).Run)
+		w.Start(t, w.migrate)
+		w.Beat(t)
+		w.join("n1", "role=a")
+		w.hold(true)
+		w.apply(singleton("db", "role=a"))
+		app, m := events.App("db"), w.open("db")
+		w.put(app, &events.MigrationStarted{Ref: m.Ref(), Kind: m.Kind, SpecRev: m.SpecRev, ToInc: m.ToInc})
+		w.put(app, &events.MigrationFailed{Ref: m.Ref(), Code: "step_failed", BadNode: "n1", Left: events.LeftNowhere})
+		away.On.Store(true)
+		w.Pass(time.Minute)
+		if away.Lost.Load() == 0 {
+			t.Fatal("nobody has tried again")
+		}
+		away.On.Store(false)
+		w.Pass(time.Minute)
+		if got := stored[events.PlanAdmitted](w); got != 2 {
+			t.Errorf("admitted %d times, want once more than before it failed", got)
+		}
+	})
+}

@@ -34,7 +34,7 @@ func (s *Service) Run(ctx context.Context) error {
 
 // plan is the loop: 1. fold (the Replica does), 2. decide, 3. append. A lost race means looking again.
 func (s *Service) plan(ctx context.Context) error {
-	var done uint64 // the fold that was planned to the end
+	var done uint64 // the fold that was planned to the end; 0 for none
 	var wake time.Time
 	var live placement.Live
 	sights := s.Seen.ReadSights()
@@ -63,6 +63,7 @@ func (s *Service) plan(ctx context.Context) error {
 				done = at
 				return wake, nil
 			}
+			done = 0 // what is lost on its way is due still, and no event says so
 			if err := s.store(ctx, todo); errors.Is(err, events.ErrConflict) {
 				if err := s.Replica.CatchUp(ctx, 0); err != nil { // with what it met
 					return wake, err
