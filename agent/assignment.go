@@ -159,6 +159,7 @@ type order struct {
 	vip         *spec.VIP // that the instance has at the node it leaves; nil for none
 	position    string    // that a copy has to reach
 	checksum    string
+	removed     bool               // nobody wants the app any more
 	ran         spec.App           // what the instance runs where it is left
 	terms       []projections.Term // of the app, newest first
 }
@@ -178,7 +179,7 @@ func (a *assignment) orders(inc string) []order {
 		if m.Order == nil || m.Order.Node != a.node || m.Order.Inc != inc {
 			continue
 		}
-		o := order{seq: m.Order.Seq, step: m.Order.Step, migration: m.Migration, instance: a.local(&m.Move), named: m.Instance, standby: m.Standby(), sync: m.Sync && !m.Undoing, timeout: m.Order.Timeout.D(), from: m.From, to: m.To, reason: m.Reason}
+		o := order{seq: m.Order.Seq, step: m.Order.Step, migration: m.Migration, instance: a.local(&m.Move), named: m.Instance, standby: m.Standby(), sync: m.Sync && !m.Undoing, removed: app.Removed, timeout: m.Order.Timeout.D(), from: m.From, to: m.To, reason: m.Reason}
 		if in := app.Instances[m.Instance]; in != nil && m.From != "" && in.Node == m.From {
 			o.vip = a.specs[in.SpecRev].VIP
 		}

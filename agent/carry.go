@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 
+	"go.uber.org/zap"
+
 	"github.com/go-cluster/go-cluster/events"
 	"github.com/go-cluster/go-cluster/invariants/planted"
 )
@@ -132,7 +134,8 @@ func (w *worker) stepRecover(ctx context.Context, m mandate, o order) (events.Re
 	return events.Result{Position: r.Position.String(), Checksum: r.Checksum, Incomplete: !r.Complete && len(terms) > 0 && !planted.LossUntold, Shipped: r.Shipped, Unsure: r.Unsure}, nil
 }
 
-// leaves says where the data of an active end that has ended here.
+// leaves says where the data of an active end that has ended here. Those of an app that was removed nobody goes on with: where they cannot be shipped
+// it ends without them, and not never. They stay here, unless they are to be deleted.
 func (w *worker) leaves(ctx context.Context, o order) (events.Result, error) {
 	if !o.ran.Replicated() || o.leader.Epoch == 0 || o.leader.Node != w.a.cfg.Node {
 		return events.Result{}, nil
@@ -140,6 +143,10 @@ func (w *worker) leaves(ctx context.Context, o order) (events.Result, error) {
 	try, cancel := within(ctx, o)
 	defer cancel()
 	e, err := w.a.data.ending(try, o.ran, o.instance, o.leader.Epoch)
+	if err != nil && o.removed && ctx.Err() == nil {
+		w.log.Warn("the app was removed, and the rest of its data is not stored", zap.String("instance", o.instance), zap.Error(err))
+		return events.Result{Incomplete: true}, nil
+	}
 	return events.Result{Position: e.position.String(), Checksum: e.checksum}, err
 }
 

@@ -160,6 +160,42 @@ func TestFullStore(t *testing.T) {
 	t.Logf("%d entries acknowledged, longest pause %s", c.audits(app, false, w), w.pause().took)
 }
 
+// Nor does a full store have a restart in place stop what serves, or keep an app that nobody wants any more.
+func TestFullStoreInPlace(t *testing.T) {
+	t.Parallel()
+	const app = "ledger"
+	c := start(t, ttl, "n1", "n2")
+	from := c.applyLedger(app)
+	w := c.writer(app, "a")
+	w.more()
+	c.moveLedger(app, from, other(from)) // the bucket is there
+	w.more()
+	c.must("node", "cordon", from) // or it would move instead
+	c.storeBound(app, 0)
+	until(t, "app show says why it is not shipped", limit, func() bool {
+		return strings.Contains(c.must("app", "show", app).out, "maximum bytes exceeded")
+	})
+	epoch := func() (e uint64) {
+		c.view(func(v *projections.Cluster) { e = v.Apps[app].Epoch })
+		return e
+	}
+	w.pause()
+	before := epoch()
+	if r := c.cli("app", "restart", app); r.code == 0 || !strings.Contains(r.out+r.err, "maximum bytes exceeded") {
+		t.Errorf("want to be told that the store is full: %s", r)
+	}
+	w.more()
+	if after := epoch(); after != before {
+		t.Errorf("it was stopped %d times", after-before)
+	}
+	t.Logf("%d entries acknowledged, longest pause %s", c.audits(app, false, w), w.pause().took)
+	c.must("app", "remove", app)
+	c.until("it is gone", limit, func(v *projections.Cluster) bool {
+		a := v.Apps[app]
+		return a == nil || len(a.Instances) == 0 && len(a.Open) == 0
+	})
+}
+
 // A store that does not answer stops moves before the source steps down, and nothing else.
 func TestUnreachableStore(t *testing.T) {
 	t.Parallel()

@@ -177,7 +177,7 @@ type Result struct {
 	Position string         `json:"position,omitzero"` // of replicated data: shipped, reached, left or recovered; see Position
 	Checksum string         `json:"checksum,omitzero"` // of the data at Position
 	// Incomplete says of recovered data that acknowledged writes may be missing in them: those made after Shipped, the stored time of
-	// the newest object that they rest on. Unsure says that the store may have had more than could be seen, being full.
+	// the newest object that they rest on; and of a step-down of an app that was removed that its last writes could not be stored. Unsure says that the store may have had more than could be seen, being full.
 	Incomplete bool      `json:"incomplete,omitzero"`
 	Shipped    time.Time `json:"shipped,omitzero"`
 	Unsure     bool      `json:"unsure,omitzero"`

@@ -51,6 +51,7 @@ var replicated = map[string][]leg{
 		{events.StepStepDown, true, completed}, {events.StepApply, false, granted}, {events.StepPersist, false, activated}, {events.StepActivate, false, last}},
 	events.KindPlace: {{events.StepPrepare, false, completed}, {events.StepRecover, false, granted}, {events.StepPersist, false, activated},
 		{events.StepActivate, false, last}},
+	events.KindInPlace: {{events.StepSync, true, completed}, {events.StepStepDown, true, granted}, {events.StepPersist, false, activated}, {events.StepActivate, false, last}},
 }
 
 // shared is what is otherwise where the data are one history that all nodes read, unless the target has applied the rest first, as in earlier versions.

@@ -119,6 +119,8 @@ var replicated = map[string][]step{
 		prepare.with(func(s *step) { s.Judge = false }),
 		recovers, persist, activate,
 	},
+	// What cannot be shipped is found out while the source serves, and not by stopping it again and again.
+	events.KindInPlace: {hookStart, syncing, stepDown, persist, activate, hookComplete},
 }
 
 // shared has what is otherwise again where the data are one history that every node reads. The target cannot have another than was left, so that it is
