@@ -2,7 +2,10 @@ package transport
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/url"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -44,15 +47,29 @@ func Connect(o ConnectOptions) (*nats.Conn, error) {
 	if o.Creds != "" {
 		options = append(options, nats.UserCredentials(o.Creds))
 	}
-	where := servers
+	where := Redacted(servers)
 	if o.InProcess != nil {
 		options, where = append(options, nats.InProcessServer(o.InProcess)), "the server in this process"
 	}
 	nc, err := nats.Connect(servers, append(options, o.Extra...)...)
 	if err != nil {
+		if malformed := (*url.Error)(nil); errors.As(err, &malformed) { // it quotes what was given
+			malformed.URL = Redacted(malformed.URL)
+		}
 		return nil, fmt.Errorf("connect %s to %s: %w", o.Name, where, err)
 	}
 	return nc, nil
+}
+
+// Redacted hides the passwords and tokens of a comma-separated list of URLs.
+func Redacted(servers string) string {
+	parts := strings.Split(servers, ",")
+	for i, p := range parts {
+		if at := strings.LastIndexByte(p, '@'); at >= 0 { // a password may have one too
+			parts[i] = "…@" + p[at+1:]
+		}
+	}
+	return strings.Join(parts, ",")
 }
 
 // flush waits until the server has everything that was sent so far.

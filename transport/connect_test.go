@@ -3,6 +3,7 @@ package transport
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -61,5 +62,24 @@ func TestConnectionOutlivesARefusal(t *testing.T) {
 		}
 	case <-ctx.Done():
 		t.Fatalf("the connection is %s", nc.Status())
+	}
+}
+
+// What fails to connect is logged, by services, agents and programs: nobody's password belongs there.
+func TestPasswordsAreNotTold(t *testing.T) {
+	for servers, want := range map[string]string{
+		"nats://ana:sEcReT@127.0.0.1:1":                       "connect node to …@127.0.0.1:1: ",
+		"nats://ana:sEcReT@127.0.0.1:1,nats://tOkEn@[::1]:1":  "connect node to …@127.0.0.1:1,…@[::1]:1: ",
+		"nats://ana:sEcReT@127.0.0.1:port":                    "connect node to …@127.0.0.1:port: ",
+		"nats://ana:sEcR@eT@127.0.0.1:1,nats://127.0.0.1:1/x": "connect node to …@127.0.0.1:1,nats://127.0.0.1:1/x: ",
+	} {
+		nc, err := Connect(ConnectOptions{Servers: servers, Name: "node"})
+		if err == nil {
+			nc.Close()
+			t.Fatalf("%s: connected", servers)
+		}
+		if got := err.Error(); !strings.HasPrefix(got, want) || strings.Contains(got, "sEcR") || strings.Contains(got, "tOkEn") {
+			t.Errorf("%s: %s", servers, got)
+		}
 	}
 }

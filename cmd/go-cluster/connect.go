@@ -49,7 +49,7 @@ func (s *session) connectWithin(limit time.Duration) (*client, error) {
 		if cause := errors.Unwrap(err); cause != nil {
 			err = cause
 		}
-		return nil, fail(exitUnreachable, "connect to NATS at %s: %w", redacted(options.Servers), err).
+		return nil, fail(exitUnreachable, "connect to NATS at %s: %w", transport.Redacted(options.Servers), err).
 			try("go-cluster --server URL, or nats context select NAME; go-cluster dev starts a cluster of your own")
 	}
 	cluster := s.Cluster
@@ -73,17 +73,6 @@ func (c *client) asyncError(_ *nats.Conn, _ *nats.Subscription, err error) {
 	if errors.Is(err, nats.ErrPermissionViolation) {
 		c.denied.CompareAndSwap(nil, &err)
 	}
-}
-
-// redacted hides the passwords and tokens of a list of URLs.
-func redacted(servers string) string {
-	parts := strings.Split(servers, ",")
-	for i, p := range parts {
-		if at := strings.LastIndexByte(p, '@'); at >= 0 { // a password may have one too
-			parts[i] = "…@" + p[at+1:]
-		}
-	}
-	return strings.Join(parts, ",")
 }
 
 func (c *client) close() { c.nc.Close() }

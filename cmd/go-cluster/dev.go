@@ -132,7 +132,7 @@ func (cmd *devCommand) Run(s *session) error {
 		case err != nil:
 			return fmt.Errorf("start: %w", err)
 		}
-		fmt.Fprintf(s.out, "ready nats=%s http=http://%s cluster=%s\n", redacted(at.servers), http, cluster)
+		fmt.Fprintf(s.out, "ready nats=%s http=http://%s cluster=%s\n", transport.Redacted(at.servers), http, cluster)
 		cmd.hint(s, at.servers, cluster)
 		return nil
 	})

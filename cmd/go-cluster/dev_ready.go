@@ -159,7 +159,7 @@ func allRun(b *services.Base, apps []string) bool {
 func (cmd *devCommand) hint(s *session, servers, cluster string) {
 	s.notef("%s", styleOf(s.err).faint("in another terminal:"))
 	if servers != nats.DefaultURL {
-		s.notef("  export NATS_URL=%s", redacted(servers))
+		s.notef("  export NATS_URL=%s", transport.Redacted(servers))
 	}
 	if cmd.NATS != "" { // where other clusters may be
 		s.notef("  export GO_CLUSTER=%s", cluster)

@@ -35,10 +35,10 @@ func (s *session) serverLink(name string, log *zap.Logger) (*link, error) {
 			return l, nil
 		}
 		if !unreachable(err) {
-			return nil, fail(exitUnreachable, "connect to NATS at %s: %w", redacted(options.Servers), err)
+			return nil, fail(exitUnreachable, "connect to NATS at %s: %w", transport.Redacted(options.Servers), err)
 		}
 		if !waiting {
-			log.Warn("waiting for NATS", zap.String("servers", redacted(options.Servers)), zap.Error(err))
+			log.Warn("waiting for NATS", zap.String("servers", transport.Redacted(options.Servers)), zap.Error(err))
 		}
 		select {
 		case <-s.ctx.Done():
