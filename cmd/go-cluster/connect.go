@@ -44,7 +44,10 @@ func (s *session) connectWithin(limit time.Duration) (*client, error) {
 	}
 	c := &client{session: s, actor: actorOf(options.person)}
 	options.Extra = append(options.Extra, nats.ErrorHandler(c.asyncError))
-	nc, err := transport.Connect(options.ConnectOptions)
+	nc, err := s.dial(options)
+	if err != nil && s.ctx.Err() != nil {
+		return nil, s.unanswered("connect to NATS at " + transport.Redacted(options.Servers))
+	}
 	if err != nil {
 		if cause := errors.Unwrap(err); cause != nil {
 			err = cause
@@ -54,7 +57,7 @@ func (s *session) connectWithin(limit time.Duration) (*client, error) {
 	}
 	cluster := s.Cluster
 	if cluster == "" {
-		if cluster, err = onlyCluster(s.ctx, nc, limit); err != nil {
+		if cluster, err = s.onlyCluster(nc, limit); err != nil {
 			nc.Close()
 			return nil, err
 		}
@@ -66,6 +69,38 @@ func (s *session) connectWithin(limit time.Duration) (*client, error) {
 	}
 	c.nc, c.subjects = nc, subjects
 	return c, nil
+}
+
+// dial connects, or gives up when the session ends. The library connects without a context: what comes late is closed.
+func (s *session) dial(o connectOptions) (*nats.Conn, error) {
+	type result struct {
+		nc  *nats.Conn
+		err error
+	}
+	dialled := make(chan result, 1)
+	go func() {
+		nc, err := transport.Connect(o.ConnectOptions)
+		dialled <- result{nc, err}
+	}()
+	select {
+	case r := <-dialled:
+		return r.nc, r.err
+	case <-s.ctx.Done():
+		go func() {
+			if r := <-dialled; r.nc != nil {
+				r.nc.Close()
+			}
+		}()
+		return nil, s.ctx.Err()
+	}
+}
+
+// unanswered is the error of what the end of the session has cut short.
+func (s *session) unanswered(what string) error {
+	if err := s.ctx.Err(); !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	return fail(exitTimeUp, "%s: time is up before an answer", what)
 }
 
 // asyncError keeps what NATS forbids: the request concerned only goes unanswered.
@@ -156,8 +191,11 @@ func osUser() string {
 }
 
 // onlyCluster asks every micro service on the server which cluster it belongs to.
-func onlyCluster(ctx context.Context, nc *nats.Conn, limit time.Duration) (string, error) {
-	found, err := clusters(ctx, nc, limit)
+func (s *session) onlyCluster(nc *nats.Conn, limit time.Duration) (string, error) {
+	found, err := clusters(s.ctx, nc, limit)
+	if s.ctx.Err() != nil { // who would have answered is not known
+		return "", s.unanswered("look for clusters on " + nc.ConnectedUrlRedacted())
+	}
 	if err != nil {
 		return "", fail(exitUnreachable, "look for clusters on %s: %w", nc.ConnectedUrlRedacted(), err).
 			try("go-cluster --cluster NAME")

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -13,6 +14,7 @@ import (
 	"github.com/nats-io/nkeys"
 
 	"github.com/go-cluster/go-cluster/api"
+	"github.com/go-cluster/go-cluster/transport"
 )
 
 func TestTheOnlyClusterIsFound(t *testing.T) {
@@ -58,6 +60,56 @@ func TestUnreachableServer(t *testing.T) {
 	o.want(t, exitUnreachable, "", "error: connect to NATS at …@127.0.0.1:port: ", "invalid port")
 	if strings.Contains(o.errors, "secret") {
 		t.Errorf("the password is shown: %s", o.errors)
+	}
+}
+
+// A server that takes connections and says nothing, as one behind a firewall does, is not waited for longer than the user wants to.
+func TestServerThatSaysNothing(t *testing.T) {
+	mute, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = mute.Close() }()
+	ctx, interrupt := context.WithCancel(t.Context())
+	go func() {
+		for n := 1; ; n++ {
+			nc, err := mute.Accept()
+			if err != nil {
+				return
+			}
+			defer func() { _ = nc.Close() }()
+			if n == 2 {
+				interrupt()
+			}
+		}
+	}()
+	list := []string{"--server", "nats://ana:secret@" + mute.Addr().String(), "node", "list"}
+	began := time.Now()
+	cli(t.Context(), "", append(list, "--timeout", "50ms")...).
+		want(t, exitTimeUp, "", "error: connect to NATS at …@127.0.0.1:", ": time is up before an answer")
+	cli(ctx, "", list...).want(t, exitInterrupted, "", "interrupted")
+	if d := time.Since(began); d > requestLimit/2 {
+		t.Errorf("took %s", d)
+	}
+}
+
+func TestTimeIsUpBeforeAClusterAnswers(t *testing.T) {
+	s := &session{began: time.Now()}
+	for want, end := range map[int]func() (context.Context, context.CancelFunc){
+		exitTimeUp:      func() (context.Context, context.CancelFunc) { return context.WithTimeout(t.Context(), 0) },
+		exitInterrupted: func() (context.Context, context.CancelFunc) { return context.WithCancel(t.Context()) },
+	} {
+		var cancel context.CancelFunc
+		s.ctx, cancel = end()
+		cancel()
+		nc, err := transport.Connect(transport.ConnectOptions{Servers: server.ClientURL(), Name: "late"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nc.Close()
+		if _, err := s.onlyCluster(nc, requestLimit); codeOf(err) != want {
+			t.Errorf("exit code %d, want %d: %v", codeOf(err), want, err)
+		}
 	}
 }
 

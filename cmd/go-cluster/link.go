@@ -31,8 +31,11 @@ func (s *session) serverLink(name string, log *zap.Logger) (*link, error) {
 	options.Name = name
 	l := &link{servers: options.Servers, dial: func() (*nats.Conn, error) { return transport.Connect(options.ConnectOptions) }}
 	for waiting := false; ; waiting = true {
-		if l.nc, err = l.dial(); err == nil {
+		if l.nc, err = s.dial(options); err == nil {
 			return l, nil
+		}
+		if s.ctx.Err() != nil {
+			return nil, s.ctx.Err()
 		}
 		if !unreachable(err) {
 			return nil, fail(exitUnreachable, "connect to NATS at %s: %w", transport.Redacted(options.Servers), err)
