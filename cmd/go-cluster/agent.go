@@ -176,7 +176,9 @@ func makeNodeDir(dir string) error {
 		if err := makeNodeDir(filepath.Dir(dir)); err != nil {
 			return err
 		}
-		return makeNodeDir(dir)
+		if err := os.Mkdir(dir, 0o711); err != nil { // some file systems, as /proc, say of a new name that it does not exist
+			return err
+		}
 	case err != nil:
 		return err
 	}
