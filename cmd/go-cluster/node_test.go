@@ -169,3 +169,11 @@ func TestWaitStable(t *testing.T) {
 	n = -1000
 	p.cli("node", "wait-stable", "node-1", "--since-seq", "12", "--timeout", "200ms").want(t, exitTimeUp, "", "is not stable after", "migration m1 of convex")
 }
+
+// Whether a node is stable is not known where nobody ever said.
+func TestWaitStableOnNobody(t *testing.T) {
+	cli(t.Context(), "", "--server", server.ClientURL(), "--cluster", "nobody", "--timeout", "200ms", "node", "wait-stable", "node-1").
+		want(t, exitUnreachable, "", "error: wait for node node-1, for 0.", "no planner answers node.stable", "nats micro ls")
+	p := servePlane(t, "silent", answers{api.NodeStable: refuses[api.StableRequest](api.Refuse(api.CodeUnavailable, "not caught up"))})
+	p.cli("--timeout", "200ms", "node", "wait-stable", "node-1").want(t, exitUnreachable, "", "not caught up")
+}

@@ -48,7 +48,7 @@ func (cmd *nodeWaitStable) Run(s *session) error {
 // Health reaches the control plane outside the event log, so it asks at an interval as well as after each event.
 func (w *watcher) untilStable(node string, minSeq uint64) error {
 	var (
-		last   api.StableReply
+		last   *api.StableReply // nil: there was none yet
 		detail = len(w.p.apps) > 0
 	)
 	for {
@@ -68,10 +68,10 @@ func (w *watcher) untilStable(node string, minSeq uint64) error {
 			return nil
 		case err == nil:
 			w.up()
-			if !slices.Equal(rep.Waiting, last.Waiting) {
+			if last == nil && len(rep.Waiting) > 0 || last != nil && !slices.Equal(rep.Waiting, last.Waiting) {
 				w.notef("%s waits for: %s", node, strings.Join(rep.Waiting, "; "))
 			}
-			last = rep
+			last = &rep
 			if rep.Approval {
 				w.notef("approve with: go-cluster migration approve ID, see: go-cluster migration list --node %s", node)
 				return done(exitApproval)
@@ -94,12 +94,14 @@ func (w *watcher) untilSomething(detail bool) error {
 	return pause(w.ctx, retryPause)
 }
 
-func (w *watcher) notStable(node string, last api.StableReply, err error) error {
+func (w *watcher) notStable(node string, last *api.StableReply, err error) error {
 	what := "no answer yet"
-	if len(last.Waiting) > 0 {
+	if last != nil && len(last.Waiting) > 0 {
 		what = strings.Join(last.Waiting, "\n  ")
 	}
 	switch cause := w.ctx.Err(); {
+	case errors.Is(cause, context.DeadlineExceeded) && last == nil && w.why != nil: // whether the node is stable is not known
+		return fmt.Errorf("wait for node %s, for %s: %w", node, took(time.Since(w.started)), w.why)
 	case errors.Is(cause, context.DeadlineExceeded):
 		return fail(exitTimeUp, "node %s is not stable after %s; it waits for:\n  %s", node, took(time.Since(w.started)), what)
 	case cause != nil:

@@ -13,15 +13,16 @@ const outageLimit = time.Minute
 type outages struct {
 	*client
 	down time.Time // since when it does not; zero: it does
+	why  error     // what came last instead of an answer
 }
 
 // outage bears with a control plane that does not answer for a while; any other error is returned.
 func (o *outages) outage(err error) error {
-	if o.ctx.Err() != nil {
-		return err
-	}
 	code := api.CodeOf(err)
 	if code != api.CodeUnavailable && code != api.CodeTimeout {
+		return err
+	}
+	if o.why = err; o.ctx.Err() != nil {
 		return err
 	}
 	now := time.Now()
