@@ -44,7 +44,7 @@ func TestVerdicts(t *testing.T) {
 		{"done at the second try", "drain", drainReply(api.OrderCompleted, nil, nil, migration("m1", "web-0", "a", "b", api.MigrationFailed),
 			migration("m2", "web-0", "a", "c", api.MigrationCompleted)), true, exitDone, "drained a: 1 instance moved"},
 		{"time is up", "drain", drainReply(api.OrderFailed, []string{"web-1"}, nil, migration("m1", "web-0", "a", "b", api.MigrationCompleted)),
-			true, exitTimeUp, "drain a: time is up after 1 move; left where they are: web-1"},
+			true, exitTimeUp, "drain a: time is up after 1 move; left where they are: web-1\n  a stays cordoned: go-cluster node uncordon a"},
 		{"only stuck ones left", "drain", drainReply(api.OrderOpen, []string{"web-1"}, []api.PendingView{nowhere("web-1")},
 			migration("m1", "web-0", "a", "b", api.MigrationCompleted)), true, exitPending, "drain a: 1 instance has nowhere to go: web-1"},
 		{"stuck, but another moves", "drain", drainReply(api.OrderOpen, []string{"web-0", "web-1"}, []api.PendingView{nowhere("web-1")},
@@ -178,7 +178,26 @@ func TestTimeIsUpSaysWhy(t *testing.T) {
 		{ID: "web-1", App: "web", Node: "a", Why: "it has nowhere to go: no eligible node"}}
 	p.status(w, open)
 	p.status(w, drainReply(api.OrderFailed, []string{"web-1"}, nil))
-	if got, want := w.verdict().line, "drain a: time is up after 0 moves; left where they are: web-1\n  web-1: it has nowhere to go: no eligible node"; got != want {
+	want := "drain a: time is up after 0 moves; left where they are: web-1\n  web-1: it has nowhere to go: no eligible node\n" +
+		"  a stays cordoned: go-cluster node uncordon a"
+	if got := w.verdict().line; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+// A move that was under way when it was asked for the last time may have ended with the time.
+func TestTimeIsUpTellsWhatBecameOfMoves(t *testing.T) {
+	w := &watched{id: "d-1", kind: "drain", name: "a"}
+	p := newProgress(w)
+	open := drainReply(api.OrderOpen, []string{"web-0", "web-1", "web-2"}, nil, migration("m1", "web-0", "a", "b", api.MigrationRunning), migration("m2", "web-1", "a", "b", api.MigrationRunning))
+	open.Stays = []api.StayView{{ID: "web-0", App: "web", Node: "a", Why: "its move a → b is under way (m1: start on b)"},
+		{ID: "web-1", App: "web", Node: "a", Why: "its move a → b is under way (m2: start on b)"},
+		{ID: "web-2", App: "web", Node: "a", Why: "m9 of other-0 is under way first"}}
+	p.status(w, open)
+	p.status(w, drainReply(api.OrderFailed, []string{"web-0", "web-1", "web-2"}, nil, migration("m1", "web-0", "a", "b", api.MigrationCancelled), migration("m2", "web-1", "a", "b", api.MigrationRunning)))
+	want := "drain a: time is up after 0 moves; left where they are: web-0, web-1, web-2\n  web-0: the move of web-0 a → b cancelled: why m1\n" +
+		"  web-1: its move a → b is under way (m2: start on b)\n  a stays cordoned: go-cluster node uncordon a"
+	if got := w.verdict().line; got != want {
 		t.Errorf("%q, want %q", got, want)
 	}
 }

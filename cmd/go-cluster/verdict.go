@@ -47,7 +47,7 @@ func (w *watched) verdict() verdict {
 		return verdict{exitFailedMoves, fmt.Sprintf("%s %s was cancelled after %s", w.kind, w.name, count(moved, "move")), warnTone}
 	case w.last.State == api.OrderFailed && w.hasTimeLimit():
 		return verdict{exitTimeUp, fmt.Sprintf("%s %s: time is up after %s; left where they are: %s", w.kind, w.name, count(moved, "move"),
-			orNone(w.last.Left)) + w.whyLeft(), badTone}
+			orNone(w.last.Left)) + w.whyLeft() + w.staysCordoned(), badTone}
 	case len(failed) == 1 && moved == 0 && vetoed(failed[0]):
 		return verdict{exitRefused, w.failure(moved, failed), badTone}
 	case len(failed) > 0:
@@ -58,14 +58,34 @@ func (w *watched) verdict() verdict {
 	return verdict{exitDone, w.success(moved), goodTone}
 }
 
-// whyLeft says of each instance that was left where it was why it was there still.
+// whyLeft says of each instance that was left where it was why it was there still, which was asked before the end: what has become of a move
+// that was under way then is told instead of it, and nothing of one that somebody else ordered.
 func (w *watched) whyLeft() (lines string) {
 	for _, st := range w.stays {
-		if slices.Contains(w.last.Left, st.ID) {
-			lines += "\n  " + join(st.ID, readable(st.Why))
+		if !slices.Contains(w.last.Left, st.ID) {
+			continue
 		}
+		why := readable(st.Why)
+		if strings.Contains(why, "is under way") {
+			i := slices.IndexFunc(w.last.Migrations, func(v api.MigrationView) bool { return strings.Contains(st.Why, v.ID) })
+			if i < 0 {
+				continue
+			}
+			if v := w.last.Migrations[i]; !openMigration(v) {
+				why = join(fmt.Sprintf("the move of %s %s %s", v.Instance, route(v.FromNode, v.ToNode), v.Status), v.Detail)
+			}
+		}
+		lines += "\n  " + join(st.ID, why)
 	}
 	return lines
+}
+
+// staysCordoned says what a drain leaves behind whose time is up, and how to lift it.
+func (w *watched) staysCordoned() string {
+	if w.kind != "drain" {
+		return ""
+	}
+	return fmt.Sprintf("\n  %s stays cordoned: go-cluster node uncordon %s", w.name, w.name)
 }
 
 // hasTimeLimit tells the orders that fail only because their time is up.
