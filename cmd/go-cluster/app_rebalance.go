@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/go-cluster/go-cluster/api"
@@ -82,6 +83,9 @@ func (c *client) evenOut(req api.RebalanceRequest, detach bool) error {
 
 func percent(f float64) string { return fmt.Sprintf("%.0f%%", f*100) }
 
+// points writes a part of a percentage, which is not a share of it.
+func points(f float64) string { return count(int(math.Round(f*100)), "point") }
+
 func (c *client) stopRebalances() error {
 	ack, err := call[api.StopRequest, api.Ack](c, api.RebalanceStop, api.StopRequest{Meta: c.command()})
 	if err != nil {
@@ -98,7 +102,7 @@ func (c *client) rebalanceStatus() error {
 		return err
 	}
 	return c.print(rep, func() {
-		c.sayf("imbalance %s; the fullest node is %s above the mean, %s of that no move mends", percent(rep.Imbalance), percent(rep.Raw), percent(rep.Structural))
+		c.sayf("imbalance %s; the fullest node is %s above the mean, of which %s no move mends", percent(rep.Imbalance), percent(rep.Raw), points(rep.Structural))
 		for _, r := range rep.Open {
 			c.rebalance("open", r)
 			for _, w := range r.Waiting {

@@ -116,13 +116,15 @@ func (cmd *policyDiff) Run(s *session) error {
 	if err != nil {
 		return err
 	}
-	return s.print(changes, func() {
-		g := newGrid(s.out, "key", "now", "file")
-		for _, ch := range changes {
-			g.row(ch.Key, orNothing(ch.Now), orNothing(ch.File))
-		}
-		g.flush("no difference")
-	})
+	return s.print(changes, func() { s.policyDiffTable(changes) })
+}
+
+func (s *session) policyDiffTable(changes []policyChange) {
+	g := newGrid(s.out, "key", "now", "file")
+	for _, ch := range changes {
+		g.row(ch.Key, orNothing(ch.Now), orNothing(ch.File))
+	}
+	g.flush("no difference")
 }
 
 func orNothing(v jsontext.Value) string {
@@ -146,6 +148,19 @@ func (c *client) policyChanges(file spec.Policy) ([]policyChange, error) {
 		return nil, err
 	}
 	return policyChanges(now.Policy, file.WithDefaults())
+}
+
+// movesLater says what a policy lets move once it is in force, which no plan of now has; "" where that is no more than before.
+func movesLater(now, file spec.AutoRebalancePolicy) string {
+	switch {
+	case !file.Enabled:
+		return ""
+	case !now.Enabled:
+		return "automatic rebalancing would begin, and may move more later: go-cluster app rebalance --all --dry-run"
+	case file.Threshold < now.Threshold:
+		return "automatic rebalancing would begin at less imbalance, and may move more later: go-cluster app rebalance --all --dry-run"
+	}
+	return ""
 }
 
 // policyChanges lists the keys in which two policies differ, sorted.
@@ -229,9 +244,20 @@ func (cmd *policySet) Run(s *session) error {
 	}
 	defer c.close()
 	if cmd.DryRun {
-		changes, err := c.policyChanges(policy)
+		now, err := c.policy()
 		if err != nil {
 			return err
+		}
+		changes, err := policyChanges(now.Policy, policy.WithDefaults())
+		if err != nil {
+			return err
+		}
+		if !s.structured() {
+			s.policyDiffTable(changes)
+			fmt.Fprintln(s.out)
+		}
+		if later := movesLater(now.Policy.AutoRebalance, policy.AutoRebalance); later != "" {
+			s.sayf("%s", later)
 		}
 		return c.dryRun(cmd.PlanFlags, api.PreviewRequest{Policy: &api.PolicyRequest{Policy: policy}}, len(changes) > 0)
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/go-cluster/go-cluster/spec"
@@ -23,5 +24,19 @@ func TestOnlyStored(t *testing.T) {
 	}
 	if got, err := onlyStored(spec.Policy{}, nil); err != nil || got != nil {
 		t.Errorf("none set: %v, %v", got, err)
+	}
+}
+
+func TestMovesLater(t *testing.T) {
+	off, above20, above10 := spec.AutoRebalancePolicy{Threshold: 0.1}, spec.AutoRebalancePolicy{Enabled: true, Threshold: 0.2}, spec.AutoRebalancePolicy{Enabled: true, Threshold: 0.1}
+	for _, tc := range []struct {
+		now, file spec.AutoRebalancePolicy
+		want      string
+	}{
+		{off, above20, "would begin, and"}, {above20, above10, "would begin at less imbalance"}, {above10, above20, ""}, {above10, above10, ""}, {above10, off, ""}, {off, off, ""},
+	} {
+		if got := movesLater(tc.now, tc.file); !strings.Contains(got, tc.want) || (got == "") != (tc.want == "") {
+			t.Errorf("%+v → %+v: %q, want %q", tc.now, tc.file, got, tc.want)
+		}
 	}
 }
