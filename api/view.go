@@ -104,6 +104,7 @@ type AppDetail struct {
 	Spec      spec.App            `json:"spec"`
 	SpecRev   uint64              `json:"spec_rev"`
 	Instances []InstanceView      `json:"instances"`
+	Older     []string            `json:"older,omitempty"` // instances that run what was declared before, or before a restart, and are to be replaced
 	Pending   []events.Rejection  `json:"pending"`
 	Why       string              `json:"why"`             // one sentence while it is pending
 	Relax     []events.Relaxation `json:"relax,omitempty"` // the smallest changes that would give it a place

@@ -24,6 +24,11 @@ func AppDetail(c *Cluster, a *App) api.AppDetail {
 	if want := a.WantedStandbys(); want > 0 || len(a.Standbys) > 0 {
 		d.Standbys = &api.StandbysView{Wanted: want, Kept: len(a.Standbys)}
 	}
+	for _, in := range a.SortedInstances() {
+		if in.Generation != a.Generation && in.State != api.InstanceStopping {
+			d.Older = append(d.Older, in.ID)
+		}
+	}
 	if a.Pending != nil {
 		d.Pending, d.Why = orEmpty(a.Pending.Rejections), a.Pending.Reason
 	}

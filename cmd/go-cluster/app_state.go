@@ -30,8 +30,8 @@ func (f appFacts) settled() bool {
 func needed(c events.Class) bool { return c != events.ClassBalance && c != events.ClassPreference }
 
 // appAsOrder is the state of an app in the words of an order. A removal is complete once the app is gone, anything else once the
-// app is as declared: an instance whose replacement has failed runs on as it was declared before, while the planner rests before the next
-// attempt and has nothing to do. Only migrations that p has heard of since the command count; older ones belong to older commands.
+// app is as declared: an instance whose replacement has failed, be it under an earlier command, runs on as it was declared before, while the
+// planner rests before the next attempt and has nothing to do. Only migrations that p has heard of since the command count; older ones belong to older commands.
 func (p *progress) appAsOrder(kind string, f appFacts) api.OrderReply {
 	rep := api.OrderReply{Kind: kind, State: api.OrderOpen, Migrations: []api.MigrationView{}, Left: []string{}, Stuck: []api.PendingView{}}
 	for _, v := range f.after {
@@ -42,15 +42,35 @@ func (p *progress) appAsOrder(kind string, f appFacts) api.OrderReply {
 	failed := slices.ContainsFunc(latest(rep.Migrations), func(v api.MigrationView) bool { return v.Status == api.MigrationFailed })
 	running := (f.app.State == api.AppRunning || f.app.State == api.AppStopped) && f.app.Running >= f.app.Desired
 	switch {
-	case f.gone, kind != "remove" && running && !failed && f.settled():
+	case f.gone, kind != "remove" && running && !failed && len(f.app.Older) == 0 && f.settled():
 		rep.State = api.OrderCompleted
 	case f.app.State == api.AppPending:
 		rep.Left = append(rep.Left, f.app.Name)
 		rep.Stuck = append(rep.Stuck, api.PendingView{App: f.app.Name, Instance: f.app.Name, Reason: f.app.Why, Rejections: f.app.Pending, Relax: f.app.Relax})
 	default:
 		rep.Left = append(rep.Left, f.app.Name)
+		if kind != "remove" {
+			rep.Stays = f.older()
+		}
 	}
 	return rep
+}
+
+// older says of each instance that waits for its replacement why.
+func (f appFacts) older() (stays []api.StayView) {
+	for _, id := range f.app.Older {
+		st := api.StayView{ID: id, App: f.app.Name, Why: "it is to be replaced"}
+		if i := slices.IndexFunc(f.app.Instances, func(v api.InstanceView) bool { return v.ID == id }); i >= 0 {
+			st.Node = f.app.Instances[i].Node
+		}
+		for _, v := range latest(f.after) {
+			if v.Instance == id && v.Status == api.MigrationFailed {
+				st.Why = join("it is to be replaced; the next try comes after a pause, since the last one failed", v.Detail)
+			}
+		}
+		stays = append(stays, st)
+	}
+	return stays
 }
 
 // outright tells a failure of the app or its node from a migration that was given up because something newer took its place.

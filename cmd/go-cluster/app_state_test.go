@@ -12,6 +12,8 @@ func TestAppAsOrder(t *testing.T) {
 		return api.AppDetail{AppView: api.AppView{Name: "web", State: state, Running: running, Desired: desired}, Why: "no eligible node"}
 	}
 	up := detail(api.AppRunning, 2, 2)
+	older := up
+	older.Older = []string{"web-1"}
 	open := []api.MigrationView{migration("m1", "web-0", "a", "b", api.MigrationPlanned)}
 	ended := []api.MigrationView{migration("m1", "web-0", "a", "b", api.MigrationCompleted)}
 	failed := []api.MigrationView{migration("m1", "web-0", "a", "b", api.MigrationFailed)}
@@ -37,6 +39,7 @@ func TestAppAsOrder(t *testing.T) {
 		{"runs, replacement came and went while asking", "restart", appFacts{app: up, after: ended}, false, 0},
 		{"runs after replacement", "restart", appFacts{app: up, before: ended, after: ended}, true, exitDone},
 		{"an old failure", "apply", appFacts{app: detail(api.AppDegraded, 1, 2), before: failed, after: failed}, false, 0},
+		{"runs as declared before, while the planner rests", "restart", appFacts{app: older}, false, 0},
 		{"being removed", "remove", appFacts{app: up}, false, 0},
 		{"removed", "remove", appFacts{gone: true}, true, exitDone},
 	} {
@@ -76,5 +79,17 @@ func TestFailedReplacementIsNotDone(t *testing.T) {
 	p.status(w, p.appAsOrder("apply", appFacts{app: up, before: failed, after: failed}))
 	if !p.over() || w.verdict().code != exitFailedMoves {
 		t.Errorf("over = %v: %+v", p.over(), w.verdict())
+	}
+}
+
+// A failure under an earlier command is none of this one, which waits for the next try and can say for what.
+func TestEarlierFailureIsNamed(t *testing.T) {
+	failed := []api.MigrationView{migration("m1", "web-0", "a", "b", api.MigrationFailed)}
+	app := api.AppDetail{AppView: api.AppView{Name: "web", State: api.AppRunning, Running: 1, Desired: 1}, Older: []string{"web-0"},
+		Instances: []api.InstanceView{{ID: "web-0", Node: "a"}}}
+	rep := newProgress().appAsOrder("apply", appFacts{app: app, before: failed, after: failed})
+	want := api.StayView{ID: "web-0", App: "web", Node: "a", Why: "it is to be replaced; the next try comes after a pause, since the last one failed: why m1"}
+	if rep.State != api.OrderOpen || len(rep.Stays) != 1 || rep.Stays[0] != want {
+		t.Errorf("%+v", rep)
 	}
 }
