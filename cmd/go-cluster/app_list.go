@@ -31,6 +31,11 @@ func (cmd *appList) Run(s *session) error {
 	if cmd.Node != "" {
 		none = "no app has an instance on " + cmd.Node
 		apps = slices.DeleteFunc(apps, func(a api.AppView) bool { return !slices.Contains(a.Nodes, cmd.Node) })
+		if len(apps) == 0 {
+			if _, err := c.node(cmd.Node); err != nil { // there may be no such node
+				return err
+			}
+		}
 	}
 	return s.print(apps, func() {
 		g := newGrid(s.out, "name", "mode", "state", "running", "nodes")

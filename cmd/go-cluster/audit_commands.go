@@ -48,7 +48,7 @@ func (cmd *auditList) Run(s *session) error {
 	if err != nil {
 		return err
 	}
-	return s.print(rep.Records, func() { s.auditTable(time.Now(), rep.Records) })
+	return s.print(rep.Records, func() { s.auditTable(time.Now(), rep.Records, noneOf("audit records", cmd.App, cmd.Node)) })
 }
 
 func (f AuditFilter) page(c *client, since uint64, limit int, wait time.Duration) (api.AuditListReply, error) {
@@ -56,7 +56,7 @@ func (f AuditFilter) page(c *client, since uint64, limit int, wait time.Duration
 		Meta: c.question(0), SinceSeq: since, Limit: limit, App: f.App, Node: f.Node, Wait: spec.Duration(wait)})
 }
 
-func (s *session) auditTable(now time.Time, records []api.AuditRecord) {
+func (s *session) auditTable(now time.Time, records []api.AuditRecord, none string) {
 	header := []string{"seq", "when", "action", "app", "node", "actor"}
 	if s.wide() {
 		header = append(header, "cause", "data")
@@ -69,7 +69,7 @@ func (s *session) auditTable(now time.Time, records []api.AuditRecord) {
 		}
 		g.row(cells...)
 	}
-	g.flush("no audit records")
+	g.flush(none)
 }
 
 type auditTail struct {

@@ -33,10 +33,10 @@ func (cmd *migrationList) Run(s *session) error {
 	if err != nil {
 		return err
 	}
-	return s.print(views, func() { s.migrationTable(time.Now(), views) })
+	return s.print(views, func() { s.migrationTable(time.Now(), views, noneOf("migrations", cmd.App, cmd.Node)) })
 }
 
-func (s *session) migrationTable(now time.Time, views []api.MigrationView) {
+func (s *session) migrationTable(now time.Time, views []api.MigrationView, none string) {
 	header := []string{"id", "instance", "move", "status", "step", "reason", "started", "took"}
 	if s.wide() {
 		header = append(header, "trigger", "detail")
@@ -56,7 +56,7 @@ func (s *session) migrationTable(now time.Time, views []api.MigrationView) {
 		}
 		g.row(cells...)
 	}
-	g.flush("no migrations")
+	g.flush(none)
 }
 
 type migrationShow struct {
@@ -117,7 +117,7 @@ func (*migrationCancel) Help() string {
 	return `Only before the commit: once the target has been granted leadership, the way forward is the safe one.
 
 Examples:
-  go-cluster migration cancel 5d41402abc4b2a76b971`
+  go-cluster migration cancel m-5ad483a5e602`
 }
 
 // Run is called by kong.

@@ -91,8 +91,16 @@ moves are frozen by operator: storage maintenance
 
 func TestEmptyLists(t *testing.T) {
 	p := servePlane(t, "empty", answers{
-		api.AppList:  always[api.ListRequest]([]api.AppView(nil)),
-		api.NodeList: always[api.ListRequest]([]api.NodeView(nil)),
+		api.AppList:       always[api.ListRequest]([]api.AppView(nil)),
+		api.NodeList:      always[api.ListRequest]([]api.NodeView(nil)),
+		api.MigrationList: always[api.ListRequest]([]api.MigrationView(nil)),
+		api.AuditList:     always[api.AuditListRequest](api.AuditListReply{}),
+		api.NodeShow: answer(func(r api.NodeRequest) (any, error) {
+			if r.Node != "node-9" {
+				return nil, api.Refuse(api.CodeNotFound, "no node %s", r.Node)
+			}
+			return api.NodeDetail{NodeView: api.NodeView{ID: r.Node}}, nil
+		}),
 	})
 	p.cli("app", "list").want(t, exitDone, "no apps yet; declare one with: go-cluster app apply -f FILE\n")
 	p.cli("app", "list", "-o", "json").want(t, exitDone, "[]\n")
@@ -100,6 +108,11 @@ func TestEmptyLists(t *testing.T) {
 	// What is looked for and not there says nothing of what there is.
 	p.cli("node", "list", "-l", "zone=a").want(t, exitDone, "no node matches zone=a\n")
 	p.cli("app", "list", "--node", "node-9").want(t, exitDone, "no app has an instance on node-9\n")
+	p.cli("app", "list", "--node", "nosuch").want(t, exitNotFound, "", "no node nosuch", "go-cluster node list")
+	p.cli("migration", "list").want(t, exitDone, "no migrations\n")
+	p.cli("migration", "list", "--app", "nosuch").want(t, exitDone, "no migrations of app nosuch\n")
+	p.cli("migration", "list", "--app", "web", "--node", "nosuch").want(t, exitDone, "no migrations of app web on node nosuch\n")
+	p.cli("audit", "list", "--node", "nosuch").want(t, exitDone, "no audit records on node nosuch\n")
 }
 
 func TestTimesForPeople(t *testing.T) {

@@ -19,6 +19,17 @@ func count(n int, noun string) string {
 	return fmt.Sprintf("%d %ss", n, noun)
 }
 
+// noneOf says that there is nothing, and of what app and node nothing was looked for, which may be mistyped.
+func noneOf(what, app, node string) string {
+	if app != "" {
+		what += " of app " + app
+	}
+	if node != "" {
+		what += " on node " + node
+	}
+	return "no " + what
+}
+
 // route writes the two ends of a move, either of which may be missing.
 func route(from, to string) string {
 	switch {
