@@ -43,6 +43,9 @@ func (s *session) scheduling(choice NodeChoice, ep api.Endpoint, did, already st
 	if err != nil {
 		return err
 	}
+	if err := c.allKnown(ids); err != nil {
+		return err
+	}
 	acks, err := c.eachNode(ids, ep, did, already)
 	if e := c.data(acks); e != nil {
 		return e

@@ -103,10 +103,10 @@ func (cmd *nodeDrain) carryOut(c *client, req api.DrainRequest, planned uint64) 
 	return c.follow(newProgress(orders...), rep.Seq)
 }
 
-// allKnown makes sure that a name mistyped among several leaves nothing cordoned.
+// allKnown makes sure that of several nodes none is touched where one is mistyped.
 func (c *client) allKnown(ids []string) error {
 	if len(ids) == 1 {
-		return nil // its cordon says so itself
+		return nil // its command says so itself
 	}
 	nodes, err := c.nodes(api.ListRequest{})
 	if err != nil {
@@ -114,7 +114,7 @@ func (c *client) allKnown(ids []string) error {
 	}
 	for _, id := range ids {
 		if !slices.ContainsFunc(nodes, func(n api.NodeView) bool { return n.ID == id }) {
-			return fail(exitNotFound, "nothing is cordoned or drained: no node %s", id).try("go-cluster node list")
+			return fail(exitNotFound, "nothing is done: no node %s", id).try("go-cluster node list")
 		}
 	}
 	return nil
@@ -160,6 +160,9 @@ func (c *client) takesPlacements(ids []string) (bool, error) {
 }
 
 func (cmd *nodeDrain) cancel(c *client, ids []string) error {
+	if err := c.allKnown(ids); err != nil {
+		return err
+	}
 	acks, err := c.eachNode(ids, api.NodeDrainCancel, "is not drained any more; it stays cordoned", "was not being drained")
 	if e := c.data(acks); e != nil {
 		return e

@@ -56,7 +56,7 @@ func TestDrainCordonsAllNodesFirst(t *testing.T) {
 		t.Errorf("calls %q, want %q", calls, want)
 	}
 	calls = nil
-	p.cli("node", "drain", "n1", "nope").want(t, exitNotFound, "", "nothing is cordoned or drained: no node nope")
+	p.cli("node", "drain", "n1", "nope").want(t, exitNotFound, "", "nothing is done: no node nope")
 	if len(calls) > 0 {
 		t.Errorf("calls %q though a node is unknown", calls)
 	}
@@ -81,13 +81,17 @@ func TestDrainStopsAtAFailedCordon(t *testing.T) {
 }
 
 func TestCordonReportsEveryNode(t *testing.T) {
-	p := servePlane(t, "cordon", answers{api.NodeCordon: answer(func(r api.NodeRequest) (any, error) {
-		if r.Node == "n2" {
-			return nil, api.Refuse(api.CodeNotFound, "no node n2")
-		}
-		return api.Ack{Seq: 7, Changed: r.Node == "n1"}, nil
-	})})
+	p := servePlane(t, "cordon", answers{
+		api.NodeList: always[api.ListRequest]([]api.NodeView{{ID: "n1"}, {ID: "n2"}, {ID: "n3"}}), // n2 has left since
+		api.NodeCordon: answer(func(r api.NodeRequest) (any, error) {
+			if r.Node == "n2" {
+				return nil, api.Refuse(api.CodeNotFound, "no node n2")
+			}
+			return api.Ack{Seq: 7, Changed: r.Node == "n1"}, nil
+		}),
+	})
 	p.cli("node", "cordon", "n1", "n2", "n3").want(t, exitNotFound, "n1 cordoned\nn3 already cordoned\n", "error: no node n2")
+	p.cli("node", "cordon", "n1", "nope").want(t, exitNotFound, "", "error: nothing is done: no node nope", "go-cluster node list")
 	o := p.cli("node", "cordon", "n1", "-o", "json")
 	if acks := decode[[]api.Ack](t, o.out); len(acks) != 1 || acks[0].Seq != 7 {
 		t.Errorf("%+v", o)
