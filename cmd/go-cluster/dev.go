@@ -68,6 +68,9 @@ func (cmd *devCommand) Run(s *session) error {
 	if err := s.endless("dev"); err != nil {
 		return err
 	}
+	if s.named("server") {
+		return fail(exitUsage, "--server %s: dev has a NATS server of its own; for another one want --nats URL", transport.Redacted(s.Server))
+	}
 	cluster := s.Cluster
 	if cluster == "" {
 		cluster = devCluster

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"io"
+	"sync"
 
 	json "github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
@@ -18,6 +20,31 @@ const (
 )
 
 var formats = []string{formatTable, formatWide, formatJSON, formatYAML}
+
+// results is a writer that remembers what it could not write: a script must not take half a result for a whole one.
+type results struct {
+	io.Writer
+
+	mu    sync.Mutex
+	first error
+}
+
+// Write implements io.Writer.
+func (r *results) Write(b []byte) (int, error) {
+	n, err := r.Writer.Write(b)
+	if err != nil {
+		r.mu.Lock()
+		r.first = cmp.Or(r.first, err)
+		r.mu.Unlock()
+	}
+	return n, err
+}
+
+func (r *results) failed() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.first
+}
 
 // structured reports whether stdout carries data for programs; everything for people then goes to stderr.
 func (s *session) structured() bool { return s.Output == formatJSON || s.Output == formatYAML }

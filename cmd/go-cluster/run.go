@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -33,12 +34,23 @@ type session struct {
 	err   io.Writer // progress, warnings, errors
 	style style     // of out
 	began time.Time
+	given []string // names of the flags on the command line; others may come from the environment
 }
+
+// named tells a flag that was given by hand from one of the environment.
+func (s *session) named(flag string) bool { return slices.Contains(s.given, flag) }
 
 // run executes one command line and returns its exit code. It writes nothing anywhere else and never ends the process.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) (code int) {
 	var g grammar
-	s := &session{ctx: ctx, in: stdin, out: stdout, err: stderr, style: styleOf(stdout), began: time.Now()}
+	results := &results{Writer: stdout}
+	s := &session{ctx: ctx, in: stdin, out: results, err: stderr, style: styleOf(stdout), began: time.Now()}
+	defer func() {
+		if err := results.failed(); err != nil && code == exitDone {
+			code = exitError
+			s.explain(fmt.Errorf("write the result: %w", err))
+		}
+	}()
 	defer func() {
 		switch e := recover().(type) {
 		case nil:
@@ -66,6 +78,11 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return exitUsage
 	}
 	s.globals = g.globals
+	for _, p := range k.Path {
+		if p.Flag != nil {
+			s.given = append(s.given, p.Flag.Name)
+		}
+	}
 	if own, ok := k.Selected().Target.Addr().Interface().(interface{ limitsWork() bool }); s.Timeout > 0 && !(ok && own.limitsWork()) {
 		var cancel context.CancelFunc
 		s.ctx, cancel = context.WithTimeout(ctx, s.Timeout)

@@ -72,6 +72,7 @@ func TestServersWantWhatTheyCannotGuess(t *testing.T) {
 		"serve --timeout 1s --cluster c":                                   "serve runs until it is told to stop",
 		"dev --timeout 1s":                                                 "dev runs until it is told to stop",
 		"agent --node n --timeout 1s --cluster c":                          "agent runs until it is told to stop",
+		"dev --server nats://ana:secret@h:4222":                            "--server …@h:4222: dev has a NATS server of its own; for another one want --nats URL",
 		"dev --cluster A --nats-port 0 --http-port 0":                      "--cluster: cluster name",
 		"dev --data-dir /dev/null --nats-port 0":                           "data directory: ",
 		"agent --node n --cluster c --data-dir /dev/null/x --http-addr :0": "data directory: ",

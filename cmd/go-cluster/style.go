@@ -14,6 +14,9 @@ type style struct {
 }
 
 func styleOf(w io.Writer) style {
+	if r, is := w.(*results); is {
+		w = r.Writer
+	}
 	f, isFile := w.(*os.File)
 	terminal := isFile && term.IsTerminal(int(f.Fd()))
 	return style{

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -113,6 +114,23 @@ func TestEmptyLists(t *testing.T) {
 	p.cli("migration", "list", "--app", "nosuch").want(t, exitDone, "no migrations of app nosuch\n")
 	p.cli("migration", "list", "--app", "web", "--node", "nosuch").want(t, exitDone, "no migrations of app web on node nosuch\n")
 	p.cli("audit", "list", "--node", "nosuch").want(t, exitDone, "no audit records on node nosuch\n")
+}
+
+// A script must not take half a result for a whole one.
+func TestResultThatCannotBeWritten(t *testing.T) {
+	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
+	if err != nil {
+		t.Skip(err)
+	}
+	defer func() { _ = full.Close() }()
+	p := servePlane(t, "full", answers{api.AppList: always[api.ListRequest]([]api.AppView{{Name: "web"}})})
+	for _, line := range []string{"app list", "app list -o json"} {
+		var errors strings.Builder
+		args := append([]string{"--server", server.ClientURL(), "--cluster", p.cluster}, strings.Fields(line)...)
+		if code := run(t.Context(), args, strings.NewReader(""), full, &errors); code != exitError || !strings.Contains(errors.String(), "no space left") {
+			t.Errorf("%s: exit code %d, stderr %q", line, code, errors.String())
+		}
+	}
 }
 
 func TestTimesForPeople(t *testing.T) {
