@@ -32,6 +32,9 @@ func (*appLogs) Help() string {
 
 // Run is called by kong.
 func (cmd *appLogs) Run(s *session) error {
+	if s.structured() {
+		return fail(exitUsage, "--output %s: what an app writes is printed as it is", s.Output)
+	}
 	c, err := s.connect()
 	if err != nil {
 		return err

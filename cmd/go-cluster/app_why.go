@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -32,9 +33,25 @@ func (cmd *appWhy) Run(s *session) error {
 	defer c.close()
 	rep, err := call[api.WhyRequest, api.WhyReply](c, api.AppWhy, api.WhyRequest{Meta: c.question(0), App: cmd.App, Instance: cmd.Instance})
 	if err != nil {
-		return err
+		return c.instanceOf(cmd.App, err)
 	}
 	return s.print(rep, func() { s.whyText(rep) })
+}
+
+// instanceOf says of which app an instance is that was named instead of it; err is what the name alone was answered.
+func (c *client) instanceOf(name string, err error) error {
+	if api.CodeOf(err) != api.CodeNotFound {
+		return err
+	}
+	end := strings.LastIndexByte(name, '-')
+	if end < 0 {
+		return err
+	}
+	app, asked := c.app(name[:end], 0)
+	if asked != nil || !slices.ContainsFunc(app.Instances, func(v api.InstanceView) bool { return v.ID == name }) {
+		return err
+	}
+	return fail(exitNotFound, "%w: it is an instance of the app %s", err, app.Name).try("go-cluster why %s --instance %s", app.Name, name)
 }
 
 func (s *session) whyText(rep api.WhyReply) {

@@ -34,7 +34,7 @@ func (cmd *freezeCommand) Run(s *session) error {
 }
 
 type unfreezeCommand struct {
-	Source string `enum:",operator,safety,policy" default:"" placeholder:"SOURCE" help:"Lift the freeze of another source: safety or policy. Default: the operator's."`
+	Source string `enum:"operator,safety,policy" default:"operator" placeholder:"SOURCE" help:"Lift the freeze of another source: safety or policy. Default: the operator's."`
 }
 
 // Help is printed by kong.

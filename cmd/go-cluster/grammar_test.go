@@ -141,7 +141,8 @@ func TestUsageErrors(t *testing.T) {
 		{"app list -o xml", "want one of table, wide, json, yaml"},
 		{"app list --timeout=-1s", "must not be negative"},
 		{"audit list -n 0", "want 1 to 1000"},
-		{"unfreeze --source nobody", "must be one of"},
+		{"unfreeze --source nobody", `must be one of "operator","safety","policy" but got "nobody"`},
+		{"app logs web -o json", "--output json: what an app writes is printed as it is"},
 	} {
 		o := cli(t.Context(), "", strings.Fields(tc.line)...)
 		if o.code != exitUsage || !strings.Contains(o.errors, tc.wants) || !strings.HasPrefix(o.errors, "error: ") || o.out != "" {

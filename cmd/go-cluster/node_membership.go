@@ -21,20 +21,40 @@ Examples:
 // Run is called by kong.
 func (cmd *nodeLost) Run(s *session) error {
 	if !cmd.Confirm {
+		if err := s.noSuchNode(cmd.Node); err != nil {
+			return err
+		}
 		return fail(exitUsage, "node %s: make sure that its machine is off, then repeat with --confirm", cmd.Node).
 			try("go-cluster node lost %s --confirm", cmd.Node)
 	}
 	return s.membership(api.NodeLost, api.NodeRequest{Node: cmd.Node, Confirm: true}, "is lost: what ran there is placed again", "was lost already")
 }
 
+// noSuchNode returns the error of a name that no node has; a cluster that cannot be asked says nothing against it.
+func (s *session) noSuchNode(id string) error {
+	c, err := s.connect()
+	if err != nil {
+		return nil
+	}
+	defer c.close()
+	if _, err := c.node(id); api.CodeOf(err) == api.CodeNotFound {
+		return err
+	}
+	return nil
+}
+
 type nodeRemove struct {
-	Node string `arg:"" predictor:"node" help:"Node to take out. It must be empty: drain it first."`
+	Node string `arg:"" predictor:"node" help:"Node to take out. It must be empty and lost: drain it and stop its agent first."`
 }
 
 // Help is printed by kong.
 func (*nodeRemove) Help() string {
-	return `Examples:
+	return `A node that answers is not removed: drain it, stop its agent, and wait until it is lost, which is when its lease has run out.
+
+Examples:
   go-cluster node drain node-3
+  systemctl stop go-cluster-agent   (on node-3, or however its agent is run)
+  go-cluster node list              (until node-3 is lost)
   go-cluster node remove node-3`
 }
 
