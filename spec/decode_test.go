@@ -125,7 +125,7 @@ func TestDecodeAppsFaults(t *testing.T) {
 		{"empty", "# nothing\n---\n", []string{"no app: the file is empty"}},
 		{"aliases", "a: &a " + strings.Repeat("x", 9000) + "\nb: [" + strings.Repeat("*a,", 100) + "]", []string{
 			"the aliases of the file expand it beyond 262144 bytes"}},
-		{"too large", strings.Repeat("#", MaxSpecBytes+1), []string{"the file has 65537 bytes: want at most 65536"}},
+		{"too large", strings.Repeat("#", MaxSpecBytes+1), []string{"the file has more than 65536 bytes"}},
 	}
 	for _, tt := range tests {
 		_, err := DecodeApps([]byte(tt.in))

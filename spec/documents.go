@@ -20,7 +20,7 @@ const maxExpanded = 4 * MaxSpecBytes
 // documents returns each document of a YAML or JSON file as JSON. Empty documents are left out.
 func documents(data []byte) ([]jsontext.Value, error) {
 	if len(data) > MaxSpecBytes {
-		return nil, fmt.Errorf("the file has %d bytes: want at most %d", len(data), MaxSpecBytes)
+		return nil, fmt.Errorf("the file has more than %d bytes", MaxSpecBytes)
 	}
 	if at := invalidUTF8(data); at >= 0 {
 		return nil, fmt.Errorf("byte %d is not UTF-8 text", at+1)

@@ -11,7 +11,7 @@ import (
 func DecodeStrict[T any](data []byte, max int) (T, error) {
 	var zero T
 	if len(data) > max {
-		return zero, fmt.Errorf("the file has %d bytes: want at most %d", len(data), max)
+		return zero, fmt.Errorf("the file has more than %d bytes", max)
 	}
 	if len(data) <= MaxSpecBytes {
 		docs, err := documents(data)
