@@ -7,6 +7,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -36,7 +37,7 @@ func run(ctx context.Context, args []string) (err error) {
 	flags := flag.NewFlagSet("ledger-go", flag.ContinueOnError)
 	name := flags.String("cluster", "dev", "cluster to join")
 	node := flags.String("node", "", "name of this node")
-	servers := flags.String("nats", "nats://127.0.0.1:4222", "NATS URL")
+	servers := flags.String("nats", "", "NATS URL (default: $NATS_URL, else nats://127.0.0.1:4222)")
 	dir := flags.String("data-dir", "", "directory of this node (default: below the user's state directory)")
 	address := flags.String("http", "127.0.0.1:8081", "where this program answers; port 0 takes a free one")
 	keep := flags.String("keep", inSQLite, "what the books are kept in: "+inSQLite+" or "+inLog)
@@ -57,7 +58,7 @@ func run(ctx context.Context, args []string) (err error) {
 	if err != nil {
 		return err
 	}
-	platform := cluster.NewPlatform(*name, *node, *servers, options...)
+	platform := cluster.NewPlatform(*name, *node, cmp.Or(*servers, os.Getenv("NATS_URL"), "nats://127.0.0.1:4222"), options...)
 	if err := platform.Register(b.app); err != nil {
 		return err
 	}

@@ -5,6 +5,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -34,7 +35,7 @@ func run(ctx context.Context, args []string) error {
 	name := flags.String("cluster", "dev", "cluster to join")
 	node := flags.String("node", "", "name of this node")
 	role := flags.String("role", "", "label role of this node")
-	servers := flags.String("nats", "nats://127.0.0.1:4222", "NATS URL")
+	servers := flags.String("nats", "", "NATS URL (default: $NATS_URL, else nats://127.0.0.1:4222)")
 	dir := flags.String("data-dir", "", "directory of this node (default: below the user's state directory)")
 	book := flags.String("book", "", "file that the jobs are written down in, shared by all nodes (default: in the temporary directory)")
 	if err := flags.Parse(args); err != nil {
@@ -50,7 +51,7 @@ func run(ctx context.Context, args []string) error {
 	if *book == "" {
 		*book = filepath.Join(os.TempDir(), "scheduler.book")
 	}
-	platform := cluster.NewPlatform(*name, *node, *servers, options...)
+	platform := cluster.NewPlatform(*name, *node, cmp.Or(*servers, os.Getenv("NATS_URL"), "nats://127.0.0.1:4222"), options...)
 	s := newScheduler(*book, time.Second, 200*time.Millisecond)
 	if err := platform.Register(s.app); err != nil {
 		return err

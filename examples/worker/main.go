@@ -5,6 +5,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"flag"
 	"fmt"
@@ -31,7 +32,7 @@ func run(ctx context.Context, args []string) error {
 	flags := flag.NewFlagSet("worker", flag.ContinueOnError)
 	name := flags.String("cluster", "dev", "cluster to join")
 	node := flags.String("node", "", "name of this node")
-	servers := flags.String("nats", "nats://127.0.0.1:4222", "NATS URL")
+	servers := flags.String("nats", "", "NATS URL (default: $NATS_URL, else nats://127.0.0.1:4222)")
 	dir := flags.String("data-dir", "", "directory of this node (default: below the user's state directory)")
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -40,7 +41,7 @@ func run(ctx context.Context, args []string) error {
 	if *dir != "" {
 		options = append(options, cluster.DataDir(*dir))
 	}
-	platform := cluster.NewPlatform(*name, *node, *servers, options...)
+	platform := cluster.NewPlatform(*name, *node, cmp.Or(*servers, os.Getenv("NATS_URL"), "nats://127.0.0.1:4222"), options...)
 	if err := platform.Register(newWorker(200 * time.Millisecond).app()); err != nil {
 		return err
 	}
