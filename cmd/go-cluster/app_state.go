@@ -15,6 +15,7 @@ type appFacts struct {
 	app           api.AppDetail
 	before, after []api.MigrationView
 	planned       []api.PlannedMove // of any app
+	held          []api.HeldMove    // of any app
 }
 
 // settled reports that at one moment, that of the plan, nothing was under way for the app and nothing left to do. A migration
@@ -68,6 +69,11 @@ func (f appFacts) older() (stays []api.StayView) {
 				st.Why = join("it is to be replaced; the next try comes after a pause, since the last one failed", v.Detail)
 			}
 		}
+		for _, h := range f.held {
+			if h.Instance == id && len(h.Holds) > 0 {
+				st.Why = "it is to be replaced, which is held: " + holdLine(h.Holds[0])
+			}
+		}
 		stays = append(stays, st)
 	}
 	return stays
@@ -100,7 +106,7 @@ func (w *watcher) appState(o *watched, minSeq uint64) (api.OrderReply, error) {
 		if err != nil {
 			return api.OrderReply{}, err
 		}
-		f.planned = plan.Moves
+		f.planned, f.held = plan.Moves, plan.Held
 		if f.after, err = call[api.ListRequest, []api.MigrationView](w.client, api.MigrationList, list); err != nil {
 			return api.OrderReply{}, err
 		}

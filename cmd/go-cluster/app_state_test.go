@@ -92,4 +92,9 @@ func TestEarlierFailureIsNamed(t *testing.T) {
 	if rep.State != api.OrderOpen || len(rep.Stays) != 1 || rep.Stays[0] != want {
 		t.Errorf("%+v", rep)
 	}
+	held := []api.HeldMove{{PlannedMove: api.PlannedMove{App: "web", Instance: "web-0"}, Holds: []events.Hold{{Rule: "frozen", Detail: "audit"}}}}
+	want.Why = "it is to be replaced, which is held: frozen: audit"
+	if rep := newProgress().appAsOrder("apply", appFacts{app: app, before: failed, after: failed, held: held}); len(rep.Stays) != 1 || rep.Stays[0] != want {
+		t.Errorf("held: %+v", rep)
+	}
 }

@@ -53,8 +53,7 @@ func (*nodeRemove) Help() string {
 
 Examples:
   go-cluster node drain node-3
-  systemctl stop go-cluster-agent   (on node-3, or however its agent is run)
-  go-cluster node list              (until node-3 is lost)
+  go-cluster node list           (the agent of node-3 is stopped: until it is lost)
   go-cluster node remove node-3`
 }
 
