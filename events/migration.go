@@ -252,7 +252,7 @@ type MigrationFailed struct {
 // CancelRequested asks for a migration to be given up; honoured before its commit only. v1.
 type CancelRequested struct {
 	Ref
-	Why string `json:"why"` // operator, node_lost, drain_timeout, app_removed, spec_changed
+	Why string `json:"why"` // operator, node_lost, drain_timeout, app_removed, spec_changed, target_ineligible
 }
 
 // StepRequested orders a step outside the normal flow. v1.

@@ -182,13 +182,8 @@ func (p *planner) forced(a *projections.App) {
 		switch {
 		case len(broken) > 0:
 			m.Why = details(broken)
-			if broken[0].Code == events.RuleCode {
-				m.Reason, m.Cause, m.Correlation = events.ReasonSpecUpdate, n.Factual.ID, n.Factual.Correlation
-			} else if n.Labelled.Seq > a.Ruled.Seq {
-				m.Reason, m.Cause, m.Correlation = events.ReasonLabelChange, n.Labelled.ID, n.Labelled.Correlation
-			} else {
-				m.Reason, m.Cause, m.Correlation = events.ReasonConstraintUpdate, a.Ruled.ID, a.Ruled.Correlation
-			}
+			reason, by := brokenBy(a, n, broken)
+			m.Reason, m.Cause, m.Correlation = reason, by.ID, by.Correlation
 		case p.ordered(n, &m):
 		case in.State == "failed":
 			m.Reason, m.Cause, m.Correlation, m.Class = events.ReasonInstanceFailed, in.Health.ID, in.Health.Correlation, events.ClassRecovery

@@ -45,6 +45,8 @@ var update = flag.Bool("update", false, "write the scenarios' results; commit th
 //	approve NAME-0 · deny NAME-0          an operator's word on a proposal
 //	at 10s                                time goes on
 //	plan                                  prints what should change
+//	suppose n1 role=c                     prints what should change if the node's labels became exactly these
+//	admit · start NAME-0 · step-down NAME-0   what was planned is admitted and goes on so far
 //	relax NAME…                           prints what would give these apps a place
 //	carry-out                             admits and completes every move of the last plan, then plans again
 //	ask NAME from=n1 to=n2                prints what a move asked for by hand would do
@@ -331,6 +333,19 @@ func (s *scene) do(f []string) error {
 			d.Migration = fmt.Sprintf("m%d-%d", s.v.Seq+1, i)
 			s.add(events.Cluster("test"), &events.PlanAdmitted{Plan: "p", Moves: []events.Move{d.Move}})
 		}
+	case "start", "step-down":
+		s.start(f[1], f[0])
+	case "suppose":
+		c, err := spec.ParseLabelChange(f[2:])
+		if err != nil {
+			return err
+		}
+		w := *s.v
+		w.Nodes = maps.Clone(s.v.Nodes)
+		(&alteration{v: &w}).node(f[1], func(n *projections.Node) {
+			n.Labels, n.Labelled = c.Set, projections.Cause{ID: "supposed", Seq: s.v.Seq + 1}
+		})
+		s.print(Make(WithoutMoot(s.v, &w), s.loads, s.now))
 	case "relax":
 		for _, pd := range Make(s.v, s.loads, s.now).Pending {
 			if !slices.Contains(f[1:], pd.App) {
@@ -488,6 +503,22 @@ func (s *scene) admit(m events.Move) {
 		s.add(agg, &events.LeadershipActivated{Ref: m.Ref(), Epoch: a.Epoch, Node: m.To, Inc: m.ToInc})
 	}
 	s.add(agg, &events.MigrationCompleted{Ref: m.Ref()})
+}
+
+// start takes the open move of an instance to its first step, and with "step-down" to where its source may have stepped down.
+func (s *scene) start(instance, to string) {
+	for _, a := range s.v.Apps {
+		for _, m := range a.Main() {
+			if m.Instance != instance {
+				continue
+			}
+			next := &events.Next{Step: events.StepPrepare, Node: m.To, Inc: m.ToInc}
+			if to == "step-down" {
+				next = &events.Next{Step: events.StepStepDown, Node: m.From, Inc: m.FromInc}
+			}
+			s.add(events.App(a.Name), &events.MigrationStarted{Ref: m.Ref(), Kind: m.Kind, SpecRev: m.SpecRev, Generation: a.Generation, FromInc: m.FromInc, ToInc: m.ToInc, Next: next})
+		}
+	}
 }
 
 func (s *scene) ask(app string, keys []string) error {

@@ -145,5 +145,11 @@ func cancellation(v *projections.Cluster, a *projections.App, m *projections.Mig
 	if m.Status == projections.MigrationRunning && a.SpecRev != m.SpecRev && m.To != "" && len(placement.Judge(v, m)) > 0 {
 		return cancel(a.Applied, "spec_changed")
 	}
+	// Of a move that has no way back as if nothing had been tried, going forward costs the app no more than going back.
+	if m.Status == projections.MigrationRunning && m.Kind != events.KindInPlace && !m.GapOpened {
+		if broken := placement.Moot(v, m); len(broken) > 0 {
+			return cancel(placement.MootBy(v, m, broken), "target_ineligible")
+		}
+	}
 	return nil
 }

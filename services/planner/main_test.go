@@ -220,19 +220,24 @@ func stored[T any](w *world) (n int) {
 // last returns the payload of the newest event of a type.
 func last[T any](w *world) *T {
 	w.t.Helper()
+	return lastEvent[T](w).Data.(*T)
+}
+
+// lastEvent returns the newest event of a type.
+func lastEvent[T any](w *world) (found events.Event) {
+	w.t.Helper()
 	enough, end := errors.New("enough"), w.Replica.Seq()
-	var found *T
 	err := w.Events.Follow(w.t.Context(), 1, nil, func(m events.Message) error {
-		if d, ok := m.Event.Data.(*T); ok {
-			found = d
+		if _, ok := m.Event.Data.(*T); ok {
+			found = m.Event
 		}
 		if m.Event.Seq >= end {
 			return enough
 		}
 		return nil
 	})
-	if !errors.Is(err, enough) || found == nil {
-		w.t.Fatalf("no %T in the log (%v)", found, err)
+	if !errors.Is(err, enough) || found.Data == nil {
+		w.t.Fatalf("no %T in the log (%v)", new(T), err)
 	}
 	return found
 }

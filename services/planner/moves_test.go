@@ -3,6 +3,7 @@ package planner_test
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/go-cluster/go-cluster/api"
 	"github.com/go-cluster/go-cluster/events"
@@ -149,6 +150,49 @@ func TestCancelledByThePlanner(t *testing.T) {
 		w.hold(false)
 		w.runs("db")
 		same(t, "on", w.on("db")[0], m.From)
+	})
+}
+
+// A move whose target may not have the app any more is given up while its source serves, and not where it is to step down. What a node is told of
+// new work ends nothing that is under way.
+func TestCancelledWhereTheTargetIsNoneAnyMore(t *testing.T) {
+	run(t, map[string]string{"n1": "disk=ssd", "n2": "disk=ssd", "n3": "disk=ssd"}, func(t *testing.T, w *world) {
+		w.place(singleton("db", "disk=ssd"))
+		w.hold(true)
+		w.ack(api.AppMove, api.MoveRequest{Meta: w.Meta(), App: "db"})
+		m := w.open("db")
+		w.put(events.App("db"), &events.MigrationStarted{Ref: m.Ref(), Kind: m.Kind, SpecRev: 1, Generation: 1, FromInc: m.FromInc, ToInc: m.ToInc,
+			Next: &events.Next{Step: events.StepPrepare, Node: m.To, Inc: m.ToInc}})
+		w.put(events.Node(m.To), &events.NodeCordoned{Node: m.To})
+		w.Pass(time.Minute)
+		w.Replica.View(func(v *projections.Cluster) {
+			if c := v.Migrations[m.Migration].Cancel; c != nil {
+				t.Errorf("cancelled for a cordon: %+v", c)
+			}
+		})
+		label := w.put(events.Node(m.To), &events.NodeLabelsUpdated{Node: m.To, After: map[string]string{"disk": "none"}})
+		w.Until(t, "it is to be given up", func(v *projections.Cluster) bool {
+			c := v.Migrations[m.Migration].Cancel
+			return c != nil && c.Why == "target_ineligible"
+		})
+		same(t, "cause", lastEvent[events.CancelRequested](w).Cause, label.ID)
+		w.hold(false)
+		w.runs("db")
+		same(t, "on", w.on("db")[0], m.From)
+
+		// With the source about to step down there is no way back that costs less.
+		w.hold(true)
+		w.ack(api.AppMove, api.MoveRequest{Meta: w.Meta(), App: "db"})
+		m = w.open("db")
+		w.put(events.App("db"), &events.MigrationStarted{Ref: m.Ref(), Kind: m.Kind, SpecRev: 1, Generation: 1, FromInc: m.FromInc, ToInc: m.ToInc,
+			Next: &events.Next{Step: events.StepStepDown, Node: m.From, Inc: m.FromInc}})
+		w.label(m.To, "disk=none")
+		w.Pass(time.Minute)
+		w.Replica.View(func(v *projections.Cluster) {
+			if c := v.Migrations[m.Migration].Cancel; c != nil {
+				t.Errorf("cancelled when its source may have stepped down: %+v", c)
+			}
+		})
 	})
 }
 

@@ -33,6 +33,7 @@ func (s *Service) preview(ctx context.Context, r *transport.Request) (any, error
 		if err != nil {
 			return err
 		}
+		what = placement.WithoutMoot(v, what)
 		plan := placement.Make(what, s.Seen.Sights(), s.now(v))
 		if req.Rebalance != nil {
 			plan = onlyOf(plan, previewOrder)

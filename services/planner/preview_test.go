@@ -85,3 +85,28 @@ func TestPreview(t *testing.T) {
 		})
 	})
 }
+
+// What is moving is no reason to say nothing of it: a change that takes the target away is judged as one of a node that has the app.
+func TestPreviewOfWhatMoves(t *testing.T) {
+	run(t, map[string]string{"n1": "disk=ssd", "n2": "disk=ssd"}, func(t *testing.T, w *world) {
+		w.place(singleton("slow", "disk=ssd"))
+		w.hold(true)
+		w.label(w.on("slow")[0], "zone=a")
+		m := w.open("slow")
+		ask := func(remove ...string) api.PreviewReply {
+			t.Helper()
+			return st.Must[api.PreviewReply](t, w.Cluster, api.PlanPreview, api.PreviewRequest{Label: &api.LabelRequest{Node: m.To, Remove: remove}})
+		}
+		if rep := ask("disk"); len(rep.NewlyPending) != 1 || rep.NewlyPending[0] != "slow" || len(rep.Moves) != 1 || rep.Moves[0].To != "" {
+			t.Errorf("without its target's label: %+v", rep)
+		}
+		if rep := ask("zone"); len(rep.NewlyPending)+len(rep.Moves) > 0 {
+			t.Errorf("without a label that nothing rests on: %+v", rep)
+		}
+		w.Replica.View(func(v *projections.Cluster) {
+			if v.Apps["slow"].Open[m.Migration] == nil {
+				t.Error("a preview has ended the move in the fold")
+			}
+		})
+	})
+}
