@@ -59,19 +59,41 @@ func (cmd *nodeLabel) Run(s *session) error {
 	if cmd.DryRun {
 		return cmd.dryRun(c, req, change)
 	}
-	plan, err := c.plan(api.PreviewRequest{Label: &req}, 0)
-	switch {
-	case err != nil && cmd.AllowPending && codeOf(err) == exitUnreachable:
-		c.notef("%s which apps will move is not known: %v", styleOf(c.err).warn("warning:"), err)
-	case err != nil:
-		return err
-	case len(plan.NewlyPending) > 0 && !cmd.AllowPending:
-		c.pending(c.err, newlyPending(plan))
-		return fail(exitRefused, "node %s keeps its labels: %s would have nowhere to go", cmd.Node, strings.Join(plan.NewlyPending, ", ")).
-			try("label another node first, or repeat with --allow-pending")
+	return cmd.judged(c, req)
+}
+
+// judgeTries is how often a change is judged and sent while the log goes on between the two.
+const judgeTries = 5
+
+// judged asks what the change would do, and makes it if it leaves no app without a place. What was judged is what is changed: where anything has
+// happened in between, such as another's change of labels, both are done again. Who wants the change whatever becomes of apps gets
+// it in the end, on a log that never stands still as well.
+func (cmd *nodeLabel) judged(c *client, req api.LabelRequest) error {
+	var raced error
+	for try := range judgeTries {
+		plan, err := c.plan(api.PreviewRequest{Label: &req}, 0)
+		switch {
+		case err != nil && cmd.AllowPending && codeOf(err) == exitUnreachable:
+			c.notef("%s which apps will move is not known: %v", styleOf(c.err).warn("warning:"), err)
+		case err != nil:
+			return err
+		case len(plan.NewlyPending) > 0 && !cmd.AllowPending:
+			c.pending(c.err, newlyPending(plan))
+			return fail(exitRefused, "node %s keeps its labels: %s would have nowhere to go", cmd.Node, strings.Join(plan.NewlyPending, ", ")).
+				try("label another node first, or repeat with --allow-pending")
+		}
+		req.Meta = c.command()
+		if !cmd.AllowPending || try < judgeTries-1 {
+			req.Meta.IfPlanned = plan.Seq
+		}
+		if raced = cmd.carryOut(c, req, plan); codeOf(raced) != exitConflict {
+			return raced
+		}
+		if n, err := c.node(cmd.Node); cmd.IfRevision > 0 && (err != nil || n.Revision != cmd.IfRevision) {
+			return raced // the node itself is another
+		}
 	}
-	req.Meta = c.command()
-	return cmd.carryOut(c, req, plan)
+	return fail(exitConflict, "node %s keeps its labels: %w", cmd.Node, raced).try("the change itself may be made: repeat the command")
 }
 
 // carryOut sends the change and says what follows from it, which is what the plan says.
@@ -132,7 +154,17 @@ func (cmd *nodeLabel) dryRun(c *client, req api.LabelRequest, change spec.LabelC
 			c.sayf("%s", line)
 		}
 	}
-	return c.dryRun(cmd.PlanFlags, api.PreviewRequest{Label: &req}, !maps.Equal(n.Labels, after))
+	rep, err := c.plan(api.PreviewRequest{Label: &req, Forecast: true}, 0)
+	if err != nil {
+		return err
+	}
+	if err := c.print(rep, func() { c.planTable(rep) }); err != nil {
+		return err
+	}
+	if len(rep.NewlyPending) > 0 && !cmd.AllowPending { // said, and no more: a dry run ends well whatever the plan says
+		c.notef("%s it would be refused: %s would have nowhere to go; repeat with --allow-pending", styleOf(c.err).warn("warning:"), strings.Join(rep.NewlyPending, ", "))
+	}
+	return cmd.PlanFlags.outcome(!maps.Equal(n.Labels, after) || changesAnything(rep))
 }
 
 // follow watches the moves of the apps that the plan names, until the node is stable.

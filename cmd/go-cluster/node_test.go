@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/go-cluster/go-cluster/api"
@@ -149,9 +150,75 @@ func TestLabelRefusesToStrandAnApp(t *testing.T) {
 	if strings.Contains(o.errors, "other-0") {
 		t.Errorf("blamed for what was so before:\n%s", o.errors)
 	}
+	const warning = "warning: it would be refused: convex would have nowhere to go; repeat with --allow-pending"
+	for _, format := range []string{"table", "json"} { // a dry run ends well whatever the plan says
+		if o = p.cli("node", "label", "node-2", "role=compute", "--dry-run", "-o", format); o.code != exitDone || !strings.Contains(o.errors, warning) {
+			t.Errorf("dry run: %+v", o)
+		}
+	}
+	if o = p.cli("node", "label", "node-2", "role=compute", "--dry-run", "--allow-pending"); o.code != exitDone || strings.Contains(o.errors, "refused") {
+		t.Errorf("dry run of what is allowed: %+v", o)
+	}
 	o = p.cli("node", "label", "node-2", "role=compute", "--allow-pending")
 	if o.code != exitPending || !strings.Contains(o.out, "label role: storage → compute") {
 		t.Errorf("%+v", o)
+	}
+}
+
+// What was judged is what is changed: where the log has gone on between the two, the change is judged again, and not for ever.
+func TestLabelIsJudgedOnWhatItChanges(t *testing.T) {
+	var (
+		judged, sent atomic.Int64
+		quiet        int64 // from this judgement on nothing else happens
+	)
+	nowhere := api.PreviewReply{NewlyPending: []string{"convex"}, Pending: []api.PendingView{{App: "convex", Instance: "convex-0", Reason: "no eligible node"}}}
+	second := api.PreviewReply{}
+	p := servePlane(t, "labelraced", answers{
+		api.PlanPreview: answer(func(api.PreviewRequest) (any, error) {
+			plan := api.PreviewReply{}
+			if judged.Add(1) > 1 {
+				plan = second
+			}
+			plan.Seq = uint64(100 + judged.Load())
+			return plan, nil
+		}),
+		api.NodeShow: always[api.NodeRequest](api.NodeDetail{NodeView: api.NodeView{ID: "node-2", Revision: 3}}),
+		api.NodeLabel: answer(func(r api.LabelRequest) (any, error) {
+			sent.Add(1)
+			if r.IfPlanned > 0 && judged.Load() < quiet {
+				return nil, api.Refuse(api.CodeConflict, "label: it rests on a plan as of sequence %d", r.IfPlanned)
+			}
+			if quiet > 0 && r.IfPlanned > 0 && r.IfPlanned != uint64(100+judged.Load()) {
+				t.Errorf("it rests on %d, and was judged %d times", r.IfPlanned, judged.Load())
+			}
+			return api.LabelReply{Ack: api.Ack{Seq: 200, Changed: true}}, nil
+		}),
+	})
+	for _, tc := range []struct {
+		name         string
+		quiet        int64
+		second       api.PreviewReply
+		args         []string
+		code         int
+		judged, sent int64
+		says         string
+	}{
+		{"nothing happens", 1, nowhere, nil, exitDone, 1, 1, ""},
+		{"another's change that has nothing to do with it", 3, api.PreviewReply{}, nil, exitDone, 3, 3, ""},
+		{"another's change takes the place away", 2, nowhere, nil, exitRefused, 2, 1, "error: node node-2 keeps its labels: convex would have nowhere to go"},
+		{"so be it", 2, nowhere, []string{"--allow-pending"}, exitPending, 2, 2, "convex-0 has nowhere to go"},
+		{"a log that never stands still", 1000, api.PreviewReply{}, nil, exitConflict, judgeTries, judgeTries, "error: node node-2 keeps its labels: label: it rests on a plan as of sequence 105"},
+		{"whatever becomes of apps", 1000, api.PreviewReply{}, []string{"--allow-pending"}, exitDone, judgeTries, judgeTries, ""},
+		{"at this revision", 3, api.PreviewReply{}, []string{"--if-revision", "3"}, exitDone, 3, 3, ""},
+		{"the node is another", 3, api.PreviewReply{}, []string{"--if-revision", "2"}, exitConflict, 1, 1, "error: label: it rests on a plan"},
+	} {
+		judged.Store(0)
+		sent.Store(0)
+		quiet, second = tc.quiet, tc.second
+		o := p.cli(append([]string{"node", "label", "node-2", "role=compute"}, tc.args...)...)
+		if o.code != tc.code || judged.Load() != tc.judged || sent.Load() != tc.sent || !strings.Contains(o.errors, tc.says) {
+			t.Errorf("%s: judged %d times, sent %d times, %+v", tc.name, judged.Load(), sent.Load(), o)
+		}
 	}
 }
 
