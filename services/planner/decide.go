@@ -43,7 +43,7 @@ func decide(v *projections.Cluster, plan placement.Plan, busy []*projections.App
 	}
 	moves := plan.Moves
 	if sure {
-		moves = append(moves, overdue(v, there, plan, now)...)
+		moves = overdue(v, there, moves, now)
 	}
 	for _, p := range plan.Pending { // first: who is told of it is to see the app as it is, and not as the moves below leave it
 		if a := v.Apps[p.App]; a.Pending == nil && !planted.PendingUntold {
@@ -63,7 +63,7 @@ func decide(v *projections.Cluster, plan placement.Plan, busy []*projections.App
 	}
 	for _, a := range busy {
 		for _, m := range a.SortedOpen() {
-			add(cancellation(v, a, m))
+			add(cancellation(v, a, m, now, sure))
 		}
 	}
 	later(plan.Wake)
@@ -115,7 +115,7 @@ func firstNodes(refused []events.Rejection) []events.Rejection {
 }
 
 // cancellation asks the migrator to give up what can no longer end well, or is no longer wanted.
-func cancellation(v *projections.Cluster, a *projections.App, m *projections.Migration) *events.Draft {
+func cancellation(v *projections.Cluster, a *projections.App, m *projections.Migration, now time.Time, sure bool) *events.Draft {
 	if m.Cancel != nil || m.Committed || m.Undoing {
 		return nil
 	}
@@ -132,6 +132,10 @@ func cancellation(v *projections.Cluster, a *projections.App, m *projections.Mig
 	}
 	if d := v.Drains[m.Orderer]; d != nil && (d.State == api.OrderFailed || d.State == api.OrderCancelled) {
 		return cancel(d.Started, "drain_"+d.State)
+	}
+	// Where the source may have stepped down already, going forward leaves its node as soon as going back to be stopped there.
+	if n := v.Nodes[m.From]; sure && n != nil && m.Kind == events.KindMove && !m.GapOpened && overrun(v, n, now) && n.Drain.Order == m.Orderer {
+		return cancel(n.Drain.Started, "drain_timeout")
 	}
 	if ev := v.Evacuations[m.Orderer]; ev != nil && ev.State == api.OrderFailed {
 		return cancel(ev.Started, "evacuation_timeout")

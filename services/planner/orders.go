@@ -10,6 +10,7 @@ import (
 	"github.com/go-cluster/go-cluster/invariants/planted"
 	"github.com/go-cluster/go-cluster/placement"
 	"github.com/go-cluster/go-cluster/projections"
+	"github.com/go-cluster/go-cluster/spec"
 )
 
 // drainEnds ends a drain when nothing is left on the node, or when its time is up.
@@ -97,29 +98,53 @@ func idsOf(ins []*projections.Instance) (ids []string) {
 	return ids
 }
 
-// overdue stops what a forced drain still has on its node at the timeout, but for what the plan can move. Nothing is stopped while
-// it is not known who is alive: it might be the last instance there is.
-func overdue(v *projections.Cluster, there presence, plan placement.Plan, now time.Time) []placement.Decision {
-	if _, frozen := v.Frozen[events.FreezeSafety]; frozen {
-		return nil
-	}
-	var out []placement.Decision
+// overrun says whether the time of a forced drain is up on its node, so that what is left there is stopped. Nothing is stopped while it is not
+// known who is alive: it might be the last instance there is.
+func overrun(v *projections.Cluster, n *projections.Node, now time.Time) bool {
+	_, frozen := v.Frozen[events.FreezeSafety]
+	d := n.Drain
+	return !frozen && d != nil && d.Force && !d.Deadline.IsZero() && !now.Before(d.Deadline) && n.Status == projections.StatusReady
+}
+
+// overdue returns moves with stops of what forced drains still have on their nodes when their time is up. What they would only now begin to move is
+// stopped, too; what leaves for another reason goes on.
+func overdue(v *projections.Cluster, there presence, moves []placement.Decision, now time.Time) []placement.Decision {
+	var late []*projections.Node
 	for _, n := range draining(v) {
-		d := n.Drain
-		if !d.Force || d.Deadline.IsZero() || now.Before(d.Deadline) || n.Status != projections.StatusReady {
-			continue
+		if overrun(v, n, now) {
+			late = append(late, n)
 		}
+	}
+	if len(late) == 0 {
+		return moves
+	}
+	moves = slices.DeleteFunc(slices.Clone(moves), func(m placement.Decision) bool {
+		return slices.ContainsFunc(late, func(n *projections.Node) bool { return m.Order == n.Drain.Order })
+	})
+	planned := map[string]bool{}
+	for _, m := range moves {
+		planned[m.Instance] = true
+	}
+	for _, n := range late {
+		d := n.Drain
 		for _, in := range there.at[n.ID].Instances {
 			a := v.Apps[in.App]
-			if len(a.Main()) > 0 || slices.ContainsFunc(plan.Moves, func(m placement.Decision) bool { return m.Instance == in.ID }) {
+			if planned[in.ID] || underWay(a, in) {
 				continue
 			}
-			out = append(out, placement.Decision{Move: events.Move{App: in.App, Instance: in.ID, SpecRev: a.SpecRev, From: n.ID, FromInc: in.Inc, Reason: events.ReasonDrain,
+			moves = append(moves, placement.Decision{Move: events.Move{App: in.App, Instance: in.ID, SpecRev: a.SpecRev, From: n.ID, FromInc: in.Inc, Reason: events.ReasonDrain,
 				Trigger: events.TriggerManual, Class: events.ClassForced, Forced: true, Order: d.Order, DeleteLocal: d.DeleteLocal,
 				Cause: d.Started.ID, Correlation: d.Started.Correlation, Why: "the drain's time is up"}})
 		}
 	}
-	return out
+	return moves
+}
+
+// underWay says whether an open move stands in the way of another of the instance.
+func underWay(a *projections.App, in *projections.Instance) bool {
+	return slices.ContainsFunc(a.Main(), func(m *projections.Migration) bool {
+		return a.Spec.Mode == spec.Singleton || m.Instance == in.ID
+	})
 }
 
 // evacuationEnds ends the first evacuation that can be ended; wake is the earliest deadline of the others.

@@ -169,6 +169,39 @@ func TestForcedDrainStopsTheRest(t *testing.T) {
 	})
 }
 
+// What a forced drain has begun to move when its time is up is given up and stopped, as what it has not: it may not take longer than one without
+// --force, which gives up at that time.
+func TestForcedDrainGivesUpWhatMoves(t *testing.T) {
+	run(t, map[string]string{"n1": "", "n2": ""}, func(t *testing.T, w *world) {
+		w.place(pool("web", 1))
+		from := w.on("web")[0]
+		w.hold(true)
+		order := w.drain(api.DrainRequest{Nodes: []string{from}, Timeout: spec.Duration(10 * time.Second), Force: true}).Order
+		m := w.open("web")
+		w.Pass(9 * time.Second)
+		w.Replica.View(func(v *projections.Cluster) {
+			same(t, "given up before its time", v.Migrations[m.Migration].Cancel != nil, false)
+		})
+		w.Until(t, "its move is given up", func(v *projections.Cluster) bool {
+			c := v.Migrations[m.Migration].Cancel
+			return c != nil && c.Why == "drain_timeout"
+		})
+		w.hold(false)
+		same(t, "state", w.ends(order).State, api.OrderCompleted)
+		stops := 0
+		w.Replica.View(func(v *projections.Cluster) {
+			for _, m := range v.SortedMigrations() {
+				if m.Orderer == order && m.Kind == events.KindStop && m.Forced {
+					stops++
+				}
+			}
+		})
+		same(t, "stops", stops, 1)
+		w.runs("web") // it is missing now, and placed anew
+		same(t, "on", w.on("web")[0] != from, true)
+	})
+}
+
 // An instance that may not be taken over is not stopped for ever again on a node that is gone.
 func TestForcedDrainOfALostNode(t *testing.T) {
 	run(t, map[string]string{"n1": ""}, func(t *testing.T, w *world) {
