@@ -39,7 +39,7 @@ func (p *planner) missing(a *projections.App) {
 			}
 		}
 		if best == nil {
-			p.pend(a, id, len(slots)-i, field.rejections(), field.later(), false)
+			p.pend(a, m, len(slots)-i, field.rejections(), field.later(), false)
 			return
 		}
 		m.To, m.ToInc = best.node.ID, best.node.Inc

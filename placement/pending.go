@@ -20,6 +20,8 @@ type Pending struct {
 	Refused  []events.Rejection
 	Nodes    int  // nodes looked at
 	Serving  bool // it still runs where it should not be
+
+	Cause, Correlation string // of the move that it would have from where it may not stay; "" where nothing has to move
 }
 
 // Codes of Pending.
@@ -29,7 +31,8 @@ const (
 	PendingConfirmation = "needs_confirmation"
 )
 
-func (p *planner) pend(a *projections.App, instance string, missing int, refused []events.Rejection, later time.Time, serving bool) {
+// pend says that a move, of which nothing is known but what it moves and why, has nowhere to go.
+func (p *planner) pend(a *projections.App, m events.Move, missing int, refused []events.Rejection, later time.Time, serving bool) {
 	if a.Pending != nil && later.IsZero() && !p.cramped[a.Name] && len(a.Backoff) == 0 && len(a.Vetoes) == 0 && len(a.Spec.SpreadOver) == 0 && a.Spec.Mode != spec.Spread {
 		p.watch(a, forNodes)
 	} else {
@@ -40,7 +43,10 @@ func (p *planner) pend(a *projections.App, instance string, missing int, refused
 		was.Missing += missing
 		return
 	}
-	pd := &Pending{App: a.Name, Instance: instance, Missing: missing, Code: PendingNoNode, Refused: refused, Nodes: len(p.v.Nodes), Serving: serving}
+	pd := &Pending{App: a.Name, Instance: m.Instance, Missing: missing, Code: PendingNoNode, Refused: refused, Nodes: len(p.v.Nodes), Serving: serving}
+	if serving {
+		pd.Cause, pd.Correlation = m.Cause, m.Correlation
+	}
 	switch {
 	case len(p.v.Nodes) == 0:
 		pd.Reason = "there are no nodes"
@@ -48,7 +54,7 @@ func (p *planner) pend(a *projections.App, instance string, missing int, refused
 		pd.Code = PendingSurplus
 		pd.Reason = fmt.Sprintf("%d more wanted than there are eligible nodes", missing)
 	default:
-		pd.Reason = fmt.Sprintf("none of %d nodes can take %s: %s", countNodes(p.v), instance, summary(refused))
+		pd.Reason = fmt.Sprintf("none of %d nodes can take %s: %s", countNodes(p.v), m.Instance, summary(refused))
 	}
 	p.pending[a.Name] = pd
 }

@@ -274,7 +274,7 @@ func (p *planner) forced(a *projections.App) {
 			continue
 		}
 		own := slices.Concat(broken, orders(p.v, n), beside)
-		p.pend(a, in.ID, 1, append(own, refused...), later, true)
+		p.pend(a, m, 1, append(own, refused...), later, true)
 		invalid := len(broken) > 0 && a.Spec.OnInvalid != spec.OnInvalidKeep
 		if (invalid || stranded) && later.IsZero() && room == roomNone && !onlyBusy(refused) {
 			// Nowhere to go: it is stopped, gracefully, its data kept. What is stranded would only keep from others the place that it
@@ -440,7 +440,7 @@ func (p *planner) roll(a *projections.App) {
 			continue
 		}
 		if no := p.rejectInPlace(a, n); len(no) > 0 {
-			p.pend(a, in.ID, 1, append(no, refused...), time.Time{}, true)
+			p.pend(a, m, 1, append(no, refused...), time.Time{}, true)
 			continue
 		}
 		m.To, m.ToInc = n.ID, n.Inc // nowhere else to go: stop and start where it is

@@ -44,7 +44,7 @@ func (p *planner) everywhere(a *projections.App) {
 	}
 	p.plan.Wake = earliest(p.plan.Wake, later)
 	if !some {
-		p.pend(a, a.Name, 1, refused, time.Time{}, false)
+		p.pend(a, events.Move{Instance: a.Name}, 1, refused, time.Time{}, false)
 	}
 }
 
@@ -82,7 +82,7 @@ func (p *planner) leave(a *projections.App, in *projections.Instance, n *project
 	if in.State != "failed" || len(broken) > 0 || len(orders(p.v, n)) > 0 {
 		if len(broken) > 0 && a.Spec.OnInvalid == spec.OnInvalidKeep && len(orders(p.v, n)) == 0 {
 			if best, of := p.target(a, in.Node); best == nil && len(a.Instances) == 1 {
-				p.pend(a, in.ID, 1, append(broken, of.rejections()...), of.later(), true)
+				p.pend(a, m, 1, append(broken, of.rejections()...), of.later(), true)
 				if in.State != "failed" {
 					return // it is the last one, and nowhere else is there a place
 				}

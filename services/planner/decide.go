@@ -94,7 +94,11 @@ func pending(v *projections.Cluster, a *projections.App, p placement.Pending, no
 			by = e.By
 		}
 	}
-	return &events.Draft{Aggregate: events.App(a.Name), App: a.Name, Cause: by.ID, Correlation: by.Correlation, Data: &events.PlacementInvalid{
+	cause, correlation := by.ID, by.Correlation
+	if p.Cause != "" {
+		cause, correlation = p.Cause, p.Correlation
+	}
+	return &events.Draft{Aggregate: events.App(a.Name), App: a.Name, Cause: cause, Correlation: correlation, Data: &events.PlacementInvalid{
 		Instance: p.Instance, Missing: p.Missing, Code: p.Code, Reason: p.Reason, Rejections: firstNodes(p.Refused), Nodes: p.Nodes,
 		Relax: placement.Relax(v, nil, now, p)}}
 }

@@ -143,6 +143,28 @@ func TestWhyElse(t *testing.T) {
 	})
 }
 
+// What has nowhere to go any more is explained by what took its place away, and not by the app's definition, which was there all along.
+func TestWhyNowhereAnyMore(t *testing.T) {
+	run(t, map[string]string{"n1": "role=a", "n2": "role=b", "n3": "role=c"}, func(t *testing.T, w *world) {
+		w.place(singleton("db", "role=a"), singleton("log", "role=b"), singleton("mail", "role=c"))
+		w.label("n1", "role=x")
+		w.drain(api.DrainRequest{Nodes: []string{"n2"}})
+		w.ack(api.AppEvacuate, api.EvacuateRequest{Meta: w.Meta(), Selector: "role=c"})
+		for app, want := range map[string]string{
+			"db":   "constraint.invalid < node.labels.updated < test by test",
+			"log":  "constraint.invalid < node.drain.started < cmd:",
+			"mail": "constraint.invalid < evacuation.started < cmd:",
+		} {
+			w.Until(t, app+" is Pending", func(v *projections.Cluster) bool { return v.Apps[app].Pending != nil })
+			c := w.why(app).Chains[0]
+			checkLinks(w, c)
+			if got := says(c); !strings.HasPrefix(got, want) {
+				t.Errorf("%s: %s, want %s", app, got, want)
+			}
+		}
+	})
+}
+
 // A move that was held and approved names the approval and who gave it.
 func TestWhyApproved(t *testing.T) {
 	run(t, map[string]string{"n1": "role=a", "n2": "role=a"}, func(t *testing.T, w *world) {
