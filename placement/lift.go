@@ -190,8 +190,9 @@ func (p *planner) lifts(d demands, n *projections.Node, dropRules bool) (out []c
 		}})
 	}
 	if need, free := d.app.Spec.Resources.Memory, n.Facts.Memory-p.u.at(node).mem; needs[events.RuleMemory] {
-		add(change{events.RuleMemory, fmt.Sprintf("give %s memory %s more", node, need-free), "", priceGone, func(x *alteration) {
-			x.node(node, func(n *projections.Node) { n.Facts.Memory += need - free })
+		more := enough(need - free)
+		add(change{events.RuleMemory, fmt.Sprintf("give %s memory %s more", node, more), "", priceGone, func(x *alteration) {
+			x.node(node, func(n *projections.Node) { n.Facts.Memory += more })
 		}})
 	}
 	if needs[events.RulePort] {
@@ -209,6 +210,16 @@ func (p *planner) lifts(d demands, n *projections.Node, dropRules bool) (out []c
 		add(waitLift(node, until))
 	}
 	return out, true
+}
+
+// enough is at least an amount of memory, and at most a sixtieth more, in as few digits as that takes.
+func enough(n spec.Bytes) spec.Bytes {
+	for _, unit := range []spec.Bytes{1 << 40, 1 << 30, 1 << 20, 1 << 10} {
+		if n >= 60*unit {
+			return max(n, (n+unit-1)/unit*unit) // n, where that is more than can be counted
+		}
+	}
+	return n
 }
 
 func waitLift(node string, until time.Time) change {

@@ -43,22 +43,23 @@ func (p *planner) pend(a *projections.App, m events.Move, missing int, refused [
 		was.Missing += missing
 		return
 	}
-	pd := &Pending{App: a.Name, Instance: m.Instance, Missing: missing, Code: PendingNoNode, Refused: refused, Nodes: len(p.v.Nodes), Serving: serving}
+	pd := &Pending{App: a.Name, Instance: m.Instance, Missing: missing, Code: PendingNoNode, Refused: refused, Nodes: countNodes(p.v), Serving: serving}
 	if serving {
 		pd.Cause, pd.Correlation = m.Cause, m.Correlation
 	}
 	switch {
-	case len(p.v.Nodes) == 0:
+	case pd.Nodes == 0:
 		pd.Reason = "there are no nodes"
 	case allOccupied(refused):
 		pd.Code = PendingSurplus
 		pd.Reason = fmt.Sprintf("%d more wanted than there are eligible nodes", missing)
 	default:
-		pd.Reason = fmt.Sprintf("none of %d nodes can take %s: %s", countNodes(p.v), m.Instance, summary(refused))
+		pd.Reason = fmt.Sprintf("none of %d nodes can take %s: %s", pd.Nodes, m.Instance, summary(refused))
 	}
 	p.pending[a.Name] = pd
 }
 
+// countNodes counts the nodes that are looked at: those that have left are not.
 func countNodes(v *projections.Cluster) int {
 	count := 0
 	for _, n := range v.Nodes {

@@ -168,7 +168,7 @@ func (p *planner) forced(a *projections.App) {
 		}
 		if lost := outlives(a, in, n); lost != "" {
 			p.watch(a, forAnything)
-			p.pending[a.Name] = &Pending{App: a.Name, Instance: in.ID, Missing: 1, Code: PendingConfirmation, Nodes: len(p.v.Nodes),
+			p.pending[a.Name] = &Pending{App: a.Name, Instance: in.ID, Missing: 1, Code: PendingConfirmation, Nodes: countNodes(p.v),
 				Reason:  unconfirmed(in, lost),
 				Refused: []events.Rejection{{Node: n.ID, Code: events.RuleNotReady, Detail: "lost, and " + a.Name + " continues in isolation"}}}
 			continue

@@ -122,7 +122,11 @@ func (s *Service) judgeProposal(ctx context.Context, r *transport.Request, verb 
 		case m.Status == projections.MigrationCancelled && m.Code == "denied" && verb == "deny":
 			return nil, nil
 		case m.Ended():
-			return nil, api.Refuse(api.CodeRefused, "%s %s: it has ended (%s: %s)", verb, m.Migration, m.Status, m.Detail)
+			how := m.Status
+			if m.Detail != "" {
+				how += ": " + m.Detail
+			}
+			return nil, api.Refuse(api.CodeRefused, "%s %s: it has ended (%s)", verb, m.Migration, how)
 		case m.Status != projections.MigrationHeld:
 			return nil, api.Refuse(api.CodeRefused, "%s %s: it is admitted (%s); give it up with: go-cluster migration cancel %s", verb, m.Migration, m.Status, m.Migration)
 		case verb == "approve" && m.Expires.IsZero():

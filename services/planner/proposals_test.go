@@ -54,3 +54,25 @@ func TestApprovalIsNotWantedAnyMore(t *testing.T) {
 		})
 	}
 }
+
+// What is refused to be judged because it is over says how it ended, and nothing where there is nothing to say.
+func TestJudgementOfWhatIsOver(t *testing.T) {
+	run(t, map[string]string{"n1": "", "n2": ""}, func(t *testing.T, w *world) {
+		w.place(singleton("db"))
+		w.hold(true)
+		w.ack(api.AppMove, api.MoveRequest{Meta: w.Meta(), App: "db"})
+		given := w.open("db").Migration
+		w.ack(api.MigrationCancel, api.MigrationRequest{Meta: w.Meta(), Migration: given})
+		w.hold(false)
+		w.runs("db")
+		judge := func(e api.Endpoint, id, says string) {
+			t.Helper()
+			refused(w, e, api.JudgeRequest{Meta: w.Meta(), Migration: id}, api.CodeRefused, says)
+		}
+		judge(api.MigrationApprove, given, "approve "+given+": it has ended (cancelled: operator)")
+		var placed string
+		w.Replica.View(func(v *projections.Cluster) { placed = v.Apps["db"].Instances["db-0"].Put.Migration })
+		judge(api.MigrationApprove, placed, "approve "+placed+": it has ended (completed)")
+		judge(api.MigrationDeny, placed, "deny "+placed+": it has ended (completed)")
+	})
+}
