@@ -85,7 +85,7 @@ func (w *worker) stepPrepare(ctx context.Context, m mandate, o order) (events.Re
 		return events.Result{}, err
 	}
 	if !o.standby { // the active has it meanwhile
-		if err := w.a.vips.free(o.run.App.VIP, o.vip); err != nil {
+		if err := w.a.vips.free(o.instance, o.run.App.VIP, o.vip); err != nil {
 			return events.Result{}, err
 		}
 	}
@@ -157,7 +157,7 @@ func (w *worker) ends(ctx context.Context, m mandate, o order, end func(context.
 // stepDown has the active write nothing any more, and keeps it ready where the driver can.
 func (w *worker) stepDown(ctx context.Context, m mandate, o order) (events.Result, error) {
 	if o.to == w.a.cfg.Node { // nothing is prepared where it is restarted in place, and what it cannot have it must not end for
-		if err := w.a.vips.free(o.run.App.VIP, o.vip); err != nil {
+		if err := w.a.vips.free(o.instance, o.run.App.VIP, o.vip); err != nil {
 			return events.Result{}, err
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"net/netip"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -165,18 +166,25 @@ func (d *vips) Extend(deadline time.Duration) {
 }
 
 // free says why an instance that is about to come here could not have its address: it cannot be carried here, or somebody has it
-// who is not the instance itself, which has before.
-func (d *vips) free(v, before *spec.VIP) error {
+// who is not the instance itself, which has before. What the machine has and the instance does not is the machine's own.
+func (d *vips) free(id string, v, before *spec.VIP) error {
 	if v == nil {
 		return nil
 	}
 	if err := d.addresses.Check(*v); err != nil {
 		return &stepError{codeVIP, fmt.Sprintf("address %s: %v", v.Address, err)}
 	}
-	if before != nil && before.Address == v.Address {
+	d.mu.Lock()
+	have, on := d.held[id]
+	d.mu.Unlock()
+	if on && sameIP(have.VIP, *v) {
 		return nil
 	}
-	switch who, err := d.addresses.Probe(*v); {
+	ask := d.inUse
+	if before != nil && sameIP(*before, *v) {
+		ask = d.own
+	}
+	switch who, err := ask(*v); {
 	case err != nil:
 		return &stepError{codeVIP, fmt.Sprintf("address %s: %v", v.Address, err)}
 	case who != "":
@@ -185,12 +193,39 @@ func (d *vips) free(v, before *spec.VIP) error {
 	return nil
 }
 
-func conflict(v spec.VIP, who string) error {
-	return &stepError{codeVIPConflict, fmt.Sprintf("address %s on %s is in use: %s answers for it", v.Address, v.Interface, who)}
+func sameIP(a, b spec.VIP) bool {
+	x, errX := netip.ParsePrefix(a.Address)
+	y, errY := netip.ParsePrefix(b.Address)
+	return errX == nil && errY == nil && x.Addr() == y.Addr()
 }
 
-// take puts the address on once nobody answers for it. Whoever had it by right may have it until its lifetime ends, which is within
-// a TTL; who answers longer has no right to it.
+// inUse says who has an address, "" for nobody.
+func (d *vips) inUse(v spec.VIP) (string, error) {
+	if who, err := d.own(v); who != "" || err != nil {
+		return who, err
+	}
+	who, err := d.addresses.Probe(v)
+	if who != "" {
+		who += " answers for it"
+	}
+	return who, err
+}
+
+// own says that the machine has an address itself: it does not answer its own question.
+func (d *vips) own(v spec.VIP) (string, error) {
+	iface, err := d.addresses.Own(v)
+	if iface == "" || err != nil {
+		return "", err
+	}
+	return "this machine has it itself on " + iface, nil
+}
+
+func conflict(v spec.VIP, who string) error {
+	return &stepError{codeVIPConflict, fmt.Sprintf("address %s on %s is in use: %s", v.Address, v.Interface, who)}
+}
+
+// take puts the address on once nobody has it. Whoever had it by right may have it until its lifetime ends, which is within
+// a TTL; who has it longer has no right to it.
 func (d *vips) take(ctx context.Context, in Instance) error {
 	v := *in.App.VIP
 	want := heldVIP{App: in.App.Name, Epoch: in.Epoch, VIP: v}
@@ -203,11 +238,11 @@ func (d *vips) take(ctx context.Context, in Instance) error {
 	if err := d.drop(in.ID); err != nil {
 		return err
 	}
-	if err := d.free(&v, &v); err != nil {
-		return err
+	if err := d.addresses.Check(v); err != nil {
+		return &stepError{codeVIP, fmt.Sprintf("address %s: %v", v.Address, err)}
 	}
 	for begun, said := d.boot(), false; ; {
-		who, err := d.addresses.Probe(v)
+		who, err := d.inUse(v)
 		if err != nil {
 			return &stepError{codeVIP, fmt.Sprintf("address %s: %v", v.Address, err)}
 		}
@@ -215,8 +250,8 @@ func (d *vips) take(ctx context.Context, in Instance) error {
 			break
 		}
 		if !said {
-			d.log.Warn("vip_conflict: somebody answers for the address, asking again until the lease of whoever had it would be over",
-				zap.String("instance", in.ID), zap.String("vip", v.Address), zap.String("interface", v.Interface), zap.String("answers", who))
+			d.log.Warn("vip_conflict: somebody has the address, asking again until the lease of whoever had it would be over",
+				zap.String("instance", in.ID), zap.String("vip", v.Address), zap.String("interface", v.Interface), zap.String("who", who))
 			said = true
 		}
 		if d.boot()-begun > d.ttl {

@@ -25,6 +25,7 @@ type network struct {
 	mu    sync.Mutex
 	until map[string]time.Duration // by address
 	other string                   // hardware address of a neighbour that answers for everything
+	own   string                   // interface with every address, for good
 	deny  error
 	said  int // announcements
 	gone  []string
@@ -36,6 +37,15 @@ func (n *network) Probe(spec.VIP) (string, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.other, nil
+}
+
+func (n *network) Own(v spec.VIP) (string, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.own == "" && n.until[v.Address] > n.boot() {
+		return v.Interface, nil
+	}
+	return n.own, nil
 }
 
 func (n *network) Set(v spec.VIP, seconds int) (bool, error) {
@@ -183,6 +193,43 @@ func TestVIPConflict(t *testing.T) {
 		var s *stepError
 		if !errors.As(err, &s) || s.code != codeVIPConflict || w.boot()-begun < cfg.TTL || n.on() != "" {
 			t.Errorf("somebody else has it for good: %v after %s, on %q", err, w.boot()-begun, n.on())
+		}
+	})
+}
+
+// What the machine has itself is not taken for an app's: whoever would have it there, and where it was meanwhile makes no difference. An
+// address that an instance has by right does not stand in its own way.
+func TestVIPThatIsTheMachinesOwn(t *testing.T) {
+	inVIPWorld(t, func(w *world, n *network, d *simDriver, cfg Config) {
+		a := w.agent(cfg)
+		defer a.stop()
+		inc := w.joined(1)
+		n.set(func() { n.own = "eth1" })
+		r := w.ofVIP("db", inc)
+		if want := "this machine has it itself on eth1"; !r.Failed || r.Code != codeVIPConflict || r.Step != events.StepPrepare || !strings.Contains(r.Detail, want) {
+			t.Errorf("prepared where the machine has the address: %+v", r)
+		}
+		v := w.vips(cfg, w.boot()+time.Hour)
+		in := Instance{ID: "mq-0", App: withVIP(singleton("mq")), Role: api.RoleActive, Epoch: 1}
+		for _, before := range []*spec.VIP{nil, in.App.VIP} {
+			var s *stepError
+			if err := v.free(in.ID, in.App.VIP, before); !errors.As(err, &s) || s.code != codeVIPConflict {
+				t.Errorf("free, %v before: %v", before, err)
+			}
+		}
+		var s *stepError
+		if err := v.take(w.ctx, in); !errors.As(err, &s) || s.code != codeVIPConflict || n.on() != "" {
+			t.Errorf("taken: %v, on %q", err, n.on())
+		}
+		n.set(func() { n.own = "" })
+		if err := v.take(w.ctx, in); err != nil || n.on() != testVIP {
+			t.Fatalf("taken: %v, on %q", err, n.on())
+		}
+		elsewhere := spec.VIP{Address: "10.0.0.9/16", Interface: "eth1"}
+		for _, want := range []*spec.VIP{in.App.VIP, &elsewhere} {
+			if err := v.free(in.ID, want, in.App.VIP); err != nil {
+				t.Errorf("an instance is to have %v where it has the address: %v", want, err)
+			}
 		}
 	})
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -111,9 +112,12 @@ func (Carrier) Set(v spec.VIP, seconds int) (added bool, err error) {
 		return false, err
 	}
 	link := &netlink.Device{LinkAttrs: netlink.LinkAttrs{Index: i.Index, Name: i.Name}}
-	on, err := has(link, p)
+	there, err := found(link, p.Addr())
 	if err != nil {
 		return false, err
+	}
+	if slices.ContainsFunc(there, permanent) {
+		return false, fmt.Errorf("%s has it for good: it is the machine's own", i.Name)
 	}
 	a := address(p)
 	a.ValidLft, a.Flags = seconds, unix.IFA_F_NODAD|unix.IFA_F_NOPREFIXROUTE
@@ -123,28 +127,47 @@ func (Carrier) Set(v spec.VIP, seconds int) (added bool, err error) {
 	if err := netlink.AddrReplace(link, a); err != nil {
 		return false, fmt.Errorf("put on %s for %d s: %w", i.Name, seconds, err)
 	}
-	return !on, nil
+	return len(there) == 0, nil
 }
 
 func address(p netip.Prefix) *netlink.Addr {
 	return &netlink.Addr{IPNet: &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}}
 }
 
-func has(link netlink.Link, p netip.Prefix) (bool, error) {
+// found lists what a link has of an address, or every link where it is nil.
+func found(link netlink.Link, ip netip.Addr) ([]netlink.Addr, error) {
 	family := netlink.FAMILY_V6
-	if p.Addr().Is4() {
+	if ip.Is4() {
 		family = netlink.FAMILY_V4
 	}
 	all, err := netlink.AddrList(link, family)
 	if err != nil {
-		return false, fmt.Errorf("addresses of %s: %w", link.Attrs().Name, err)
+		return nil, fmt.Errorf("addresses of this machine: %w", err)
 	}
-	for _, a := range all {
-		if ip, ok := netip.AddrFromSlice(a.IP); ok && ip.Unmap() == p.Addr() {
-			return true, nil
-		}
+	return slices.DeleteFunc(all, func(a netlink.Addr) bool {
+		at, ok := netip.AddrFromSlice(a.IP)
+		return !ok || at.Unmap() != ip
+	}), nil
+}
+
+// permanent says that an address has no lifetime: it is none of ours.
+func permanent(a netlink.Addr) bool { return a.Flags&unix.IFA_F_PERMANENT != 0 }
+
+// Own implements agent.Addresses.
+func (Carrier) Own(v spec.VIP) (string, error) {
+	p, err := netip.ParsePrefix(v.Address)
+	if err != nil {
+		return "", err
 	}
-	return false, nil
+	there, err := found(nil, p.Addr())
+	if err != nil || len(there) == 0 {
+		return "", err
+	}
+	link, err := netlink.LinkByIndex(there[0].LinkIndex)
+	if err != nil {
+		return "", fmt.Errorf("interface with address %s: %w", p.Addr(), err)
+	}
+	return link.Attrs().Name, nil
 }
 
 // Remove implements agent.Addresses.
@@ -159,6 +182,10 @@ func (Carrier) Remove(v spec.VIP) error {
 	}
 	if err != nil {
 		return fmt.Errorf("interface %s: %w", v.Interface, err)
+	}
+	there, err := found(link, p.Addr())
+	if err != nil || slices.ContainsFunc(there, permanent) {
+		return err
 	}
 	if err := netlink.AddrDel(link, address(p)); err != nil && !errors.Is(err, syscall.EADDRNOTAVAIL) {
 		return err

@@ -5,6 +5,7 @@ package vip
 import (
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"runtime"
@@ -12,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/vishvananda/netlink"
 	"github.com/vishvananda/netns"
 
 	"github.com/go-cluster/go-cluster/spec"
@@ -113,6 +115,36 @@ func has0(address string) bool {
 	return false
 }
 
+// What a machine has for good is its own: it is not made an address with a lifetime, nor taken off, however it is written.
+func TestOwnAddress(t *testing.T) {
+	l := newLAN(t)
+	l.ip("-n", fmt.Sprintf("gcvip-%d-a", os.Getpid()), "addr", "add", "fd00:9::1/64", "dev", "eth0", "nodad")
+	l.on("a", func(c Carrier) {
+		for _, address := range []string{"10.9.0.1/24", "10.9.0.1/32", "fd00:9::1/64", "fd00:9::1/128"} {
+			v := spec.VIP{Address: address, Interface: "eth0"}
+			if iface, err := c.Own(v); iface != "eth0" || err != nil {
+				t.Errorf("%s is on %q, %v", address, iface, err)
+			}
+			if _, err := c.Set(v, 1); err == nil || !strings.Contains(err.Error(), "the machine's own") {
+				t.Errorf("set %s: %v", address, err)
+			}
+			if err := c.Remove(v); err != nil {
+				t.Errorf("remove %s: %v", address, err)
+			}
+		}
+		link, err := netlink.LinkByName("eth0")
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		for _, ip := range []string{"10.9.0.1", "fd00:9::1"} {
+			if there, err := found(link, netip.MustParseAddr(ip)); len(there) != 1 || !permanent(there[0]) || err != nil {
+				t.Errorf("%s is %v, %v: want it once, for good", ip, there, err)
+			}
+		}
+	})
+}
+
 func TestCarrier(t *testing.T) {
 	l := newLAN(t)
 	for _, m := range []string{"a", "b"} { // duplicate address detection of the link-local addresses takes a second or two
@@ -143,6 +175,9 @@ func TestCarrier(t *testing.T) {
 				if err := c.Check(v); err != nil {
 					t.Error(err)
 				}
+				if iface, err := c.Own(v); iface != "" || err != nil {
+					t.Errorf("not on yet, it is on %q, %v", iface, err)
+				}
 				for i, want := range []bool{true, false} {
 					if added, err := c.Set(v, 60); added != want || err != nil {
 						t.Errorf("set %d: added %t, %v", i, added, err)
@@ -150,6 +185,9 @@ func TestCarrier(t *testing.T) {
 				}
 				if err := c.Announce(v); err != nil {
 					t.Error(err)
+				}
+				if iface, err := c.Own(v); iface != "eth0" || err != nil {
+					t.Errorf("it is on %q, %v", iface, err)
 				}
 				if who, err := c.Probe(v); who != "" || err != nil {
 					t.Errorf("the holder asks itself: %q, %v", who, err)
