@@ -2,6 +2,7 @@ package placement
 
 import (
 	"fmt"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -98,20 +99,62 @@ func (d demands) rules(n *projections.Node) []events.Rejection {
 	return out
 }
 
-// NoCarrier lists why none of the nodes that are there can carry an app's address; nil where one can, and where no node is.
+// NoCarrier lists why none of the nodes that are there can carry an app's address; nil where one can, and where no node is. Those are asked
+// that the app's other rules allow: that another one can helps nobody. Where they allow none, all are asked.
 func NoCarrier(v *projections.Cluster, a spec.App) []events.Rejection {
-	var out []events.Rejection
+	if by := ownAddress(v, *a.VIP); by != "" {
+		return []events.Rejection{{Node: by, Code: events.RuleVIP, Detail: a.VIP.Address + " is the node's own address"}}
+	}
+	var allowed, others []events.Rejection
+	can := false // one of the others
+	d := demandsOf(&projections.App{Name: a.Name, Spec: a})
 	for _, n := range v.SortedNodes() {
 		if n.Status != projections.StatusReady {
 			continue
 		}
-		why := n.Facts.CannotCarry(a.VIP.Interface)
-		if why == "" {
+		vip, more := d.carries(n)
+		switch {
+		case len(more) > 0:
+			others, can = append(others, vip...), can || len(vip) == 0
+		case len(vip) == 0:
 			return nil
+		default:
+			allowed = append(allowed, vip...)
 		}
-		out = append(out, events.Rejection{Node: n.ID, Code: events.RuleVIP, Detail: fmt.Sprintf("cannot carry %s: %s", a.VIP.Address, why)})
 	}
-	return out
+	switch {
+	case len(allowed) > 0:
+		return allowed
+	case can:
+		return nil
+	}
+	return others
+}
+
+// carries splits the rules of the app that a node fails: that it cannot carry the app's address, and all others.
+func (d demands) carries(n *projections.Node) (vip, others []events.Rejection) {
+	for _, r := range append(d.driver(n), d.rules(n)...) {
+		if r.Code == events.RuleVIP {
+			vip = append(vip, r)
+		} else {
+			others = append(others, r)
+		}
+	}
+	return vip, others
+}
+
+// ownAddress names the node that is reached under an address, "" for none.
+func ownAddress(v *projections.Cluster, vip spec.VIP) string {
+	p, err := netip.ParsePrefix(vip.Address)
+	if err != nil {
+		return ""
+	}
+	for _, n := range v.SortedNodes() {
+		if ip, err := netip.ParseAddr(n.Facts.Address); err == nil && ip.Unmap() == p.Addr() && n.Status != projections.StatusLeft {
+			return n.ID
+		}
+	}
+	return ""
 }
 
 func notAllowed(only []string) string { return "not one of the nodes allowed (" + someOf(only) + ")" }
@@ -213,10 +256,16 @@ func (d demands) unfit(v *projections.Cluster, n *projections.Node) (out []event
 		no(events.RuleCordoned, "cordoned")
 	}
 	out = append(out, orders(v, n)...)
-	if d.app.Spec.Process != nil && !runsProcesses(n) {
-		no(events.RuleDriver, "cannot run process apps")
-	}
+	out = append(out, d.driver(n)...)
 	return append(out, d.rules(n)...)
+}
+
+// driver says that the node runs no such programs.
+func (d demands) driver(n *projections.Node) []events.Rejection {
+	if d.app.Spec.Process == nil || runsProcesses(n) {
+		return nil
+	}
+	return []events.Rejection{{Node: n.ID, Code: events.RuleDriver, Detail: "cannot run process apps"}}
 }
 
 func runsProcesses(n *projections.Node) bool { return slices.Contains(n.Facts.Drivers, "process") }
