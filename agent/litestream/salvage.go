@@ -50,7 +50,7 @@ func (r *Replication) Salvage(ctx context.Context, d agent.Data, terms []agent.T
 		return agent.Salvaged{}, err
 	}
 	s := agent.Salvaged{Epoch: m.Epoch, From: next.From, Found: events.Position{Epoch: m.Epoch, Seq: m.Seq}}
-	wal, _ := os.Stat(path + "-wal")
+	whole, wal := size(path), size(path+"-wal")
 	sum := m.Checksum
 	if !m.Ended {
 		if s.Found.Seq, err = kept(d); err != nil {
@@ -69,13 +69,24 @@ func (r *Replication) Salvage(ctx context.Context, d agent.Data, terms []agent.T
 	if s.Bytes, err = behind(d, s.From, m.Epoch); err != nil {
 		return agent.Salvaged{}, err
 	}
-	if wal != nil && !m.Ended {
-		s.Bytes += wal.Size() // what is shipped of it is counted twice: as much as it may be
+	if s.Found.Seq == 0 { // Litestream has seen nothing of it: all that is there is what nobody has
+		s.Bytes = whole + wal
+	} else if !m.Ended {
+		s.Bytes += wal // what is shipped of it is counted twice: as much as it may be
 	}
 	if s.Path = path; !done {
 		s.Path, err = r.putAside(ctx, d, m)
 	}
 	return s, err
+}
+
+// size is that of a file, 0 where there is none.
+func size(path string) int64 {
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0
+	}
+	return info.Size()
 }
 
 // behind returns how many bytes Litestream has kept of the steps of an epoch after a position.

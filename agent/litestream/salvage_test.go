@@ -63,6 +63,23 @@ func TestSalvage(t *testing.T) {
 	}
 }
 
+// A database of which nothing was shipped is lost as a whole, and as that it is counted.
+func TestSalvageOfWhatWasNeverShipped(t *testing.T) {
+	l := newLab(t)
+	r, d := l.Machine(t, "one")
+	if err := l.lead(t, r, d, 1).Close(); err != nil {
+		t.Fatal(err)
+	}
+	a := l.Open(t, d)
+	a.Write(t, 1)
+	a.Kill(t)
+	whole := size(d.Path) + size(d.Path+"-wal")
+	got, err := r.Salvage(limit(t), d, []agent.Term{{Epoch: 2, Activated: true}, {Epoch: 1, Here: true, Activated: true}})
+	if err != nil || got.Found != (events.Position{Epoch: 1}) || got.Bytes != whole || whole == 0 || got.Path == "" {
+		t.Errorf("salvaged %+v of %d bytes: %v", got, whole, err)
+	}
+}
+
 // What the successor began with, or nobody has gone on from yet, is not lost, and stays where it is.
 func TestNothingToSalvage(t *testing.T) {
 	l := newLab(t)
