@@ -112,6 +112,15 @@ type AppDetail struct {
 	By        string              `json:"by"` // who the spec in force is by: an actor, or the agent whose program declared it
 	Declared  []DeclarationView   `json:"declared,omitempty"`
 	Lost      []events.DataLost   `json:"lost,omitempty"` // data that a takeover went on without and a node came back with, oldest first
+	// LossPossible is there while the newest epoch is one that went on after a takeover that may have lost acknowledged writes.
+	LossPossible *LossView `json:"loss_possible,omitzero"`
+}
+
+// LossView says that an epoch may have begun without what was acknowledged last under the one before.
+type LossView struct {
+	Epoch   uint64 `json:"epoch"`
+	BoundMS int64  `json:"loss_bound_ms,omitzero"` // the newest of it was acknowledged at most that long before the end; 0 where that is not known
+	Seq     uint64 `json:"seq"`                    // of the grant
 }
 
 // StandbysView is how many warm standbys a singleton has.

@@ -25,7 +25,7 @@ var travelling = []any{JudgeRequest{}, HeldMove{}, WhyRequest{}, WhyReply{}, Why
 	Meta{}, DeclareRequest{}, DeclareReply{}, LabelRequest{}, LabelReply{}, Ack{}, NodeRequest{}, DrainRequest{}, DrainReply{}, ApplyRequest{}, ApplyReply{},
 	AppRequest{}, HookRequest{}, PlacementRequest{}, DeclarationView{}, MoveRequest{}, EvacuateRequest{}, RebalanceRequest{}, RebalanceReply{}, MigrationRequest{}, PolicyRequest{}, FreezeRequest{}, ListRequest{},
 	StableRequest{}, StableReply{}, OrderRequest{}, OrderReply{}, EventListRequest{}, EventListReply{}, Place{}, AuditListRequest{}, AuditListReply{},
-	Load{}, NodeView{}, NodeDetail{}, AppView{}, AppDetail{}, StandbysView{}, LeftView{}, InstanceView{}, MigrationView{}, MigrationDetail{}, StepView{}, PendingView{}, StayView{}, PreviewRequest{},
+	Load{}, NodeView{}, NodeDetail{}, AppView{}, AppDetail{}, StandbysView{}, LossView{}, LeftView{}, InstanceView{}, MigrationView{}, MigrationDetail{}, StepView{}, PendingView{}, StayView{}, PreviewRequest{},
 	PreviewReply{}, PlannedMove{}, PolicyReply{}, StateReply{}, AuditRecord{}, StepReport{}, Lease{}, InstanceHealth{}, LostData{}, DataHealth{}, FencedEpoch{}, Beat{}, LogsRequest{}, LogsReply{}, Error{},
 	Bound{}, Evenness{}, StopRequest{}, RebalanceView{}, RebalanceStatus{}, NodeOrder{},
 }

@@ -53,7 +53,7 @@ func (c *Cluster) applyMigration(a *App, e *events.Event) {
 	case *events.LeadershipGranted:
 		a.Epoch = max(a.Epoch, d.Epoch)
 		a.leaves(a.Open[d.Migration], d, e.Stored)
-		a.begin(d, e.Stored)
+		a.begin(d, e.Seq, e.Stored)
 		if n := c.Nodes[d.Node]; n != nil && n.Inc == d.Inc {
 			a.Terms[0].Machine = n.Machine
 		}

@@ -193,6 +193,10 @@ type Term struct {
 	Stored    events.Position
 	Activated bool
 	EndedAt   time.Time // stored time; zero while it lasts
+
+	Granted uint64 // sequence of its grant
+	Lossy   bool   // what was acknowledged under the epoch before may be missing, as the grant says
+	BoundMS int64  // of Lossy; see events.LeadershipGranted
 }
 
 // Instance is one instance where it is placed. During a move it stays at the source until the commit.

@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-cluster/go-cluster/api"
 	"github.com/go-cluster/go-cluster/events"
 	"github.com/go-cluster/go-cluster/projections"
 	"github.com/go-cluster/go-cluster/spec"
@@ -186,6 +187,25 @@ func TestPlaceASingleton(t *testing.T) {
 	}
 	if s.app().Placed != 1 {
 		t.Errorf("placed %d times", s.app().Placed)
+	}
+}
+
+// That a takeover may have lost something is shown until an epoch follows that has lost nothing more.
+func TestLossIsShown(t *testing.T) {
+	s := newStory(t, spec.Singleton, "")
+	s.placed("n1")
+	if v := projections.AppDetail(s.c, s.app()).LossPossible; v != nil {
+		t.Errorf("nothing was lost: %+v", v)
+	}
+	s.on(&events.LeadershipGranted{Ref: s.move.Ref(), Epoch: 2, Node: "n2", Inc: "inc-n2", DataLossPossible: true, LossBoundMS: 400})
+	want := api.LossView{Epoch: 2, BoundMS: 400, Seq: s.seq}
+	s.activated(2, "n2")
+	if v := projections.AppDetail(s.c, s.app()).LossPossible; v == nil || *v != want {
+		t.Errorf("shown %+v, want %+v", v, want)
+	}
+	s.grant(3, "n1", false)
+	if v := projections.AppDetail(s.c, s.app()).LossPossible; v != nil {
+		t.Errorf("the next epoch has lost nothing: %+v", v)
 	}
 }
 

@@ -8,8 +8,8 @@ import (
 )
 
 // begin opens an epoch. What its leader begins with is what it has recovered or applied, or what it left itself, being asked to go on.
-func (a *App) begin(d *events.LeadershipGranted, at time.Time) {
-	t := Term{Epoch: d.Epoch, Node: d.Node, Inc: d.Inc}
+func (a *App) begin(d *events.LeadershipGranted, seq uint64, at time.Time) {
+	t := Term{Epoch: d.Epoch, Node: d.Node, Inc: d.Inc, Granted: seq, Lossy: d.DataLossPossible, BoundMS: d.LossBoundMS}
 	if d.Result != nil {
 		t.From, _ = events.ParsePosition(d.Result.Position)
 		t.FromSum = d.Result.Checksum

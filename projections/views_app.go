@@ -29,6 +29,10 @@ func AppDetail(c *Cluster, a *App) api.AppDetail {
 			d.Older = append(d.Older, in.ID)
 		}
 	}
+	if len(a.Terms) > 0 && a.Terms[0].Lossy {
+		t := a.Terms[0]
+		d.LossPossible = &api.LossView{Epoch: t.Epoch, BoundMS: t.BoundMS, Seq: t.Granted}
+	}
 	if a.Pending != nil {
 		d.Pending, d.Why = orEmpty(a.Pending.Rejections), a.Pending.Reason
 	}

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -87,6 +88,9 @@ func (s *session) appTable(a api.AppDetail) {
 		}
 		fmt.Fprintf(s.out, "  %s\n", s.style.faint(line))
 	}
+	if a.LossPossible != nil {
+		fmt.Fprintf(s.out, "  %s\n", s.style.warn(lossLine(*a.LossPossible)))
+	}
 	for _, d := range a.Lost {
 		fmt.Fprintf(s.out, "  %s\n", s.style.warn(lostLine(d)))
 	}
@@ -142,6 +146,15 @@ func dataLine(in api.InstanceView) string {
 		line += ": " + in.Data.Error
 	}
 	return line
+}
+
+// lossLine says what a takeover may have gone on without.
+func lossLine(l api.LossView) string {
+	what := "the last writes"
+	if l.BoundMS > 0 {
+		what = "writes of the last " + strconv.FormatFloat(math.Ceil(float64(l.BoundMS)/100)/10, 'f', 1, 64) + " s"
+	}
+	return fmt.Sprintf("data: epoch %d went on after a takeover: %s may be lost (event %d)", l.Epoch, what, l.Seq)
 }
 
 // lostLine says what a takeover went on without, and where it is.

@@ -27,7 +27,7 @@ func TestTables(t *testing.T) {
 			{ID: "m2", App: "web", Instance: "web-0", ToNode: "node-2", Reason: "scale", Status: api.MigrationHeld}}),
 		api.AppShow: always[api.AppRequest](api.AppDetail{
 			AppView: api.AppView{Name: "web", Mode: spec.Replicas, State: api.AppPending, Desired: 2, Running: 1},
-			Spec:    spec.App{Require: []string{"role=compute"}}, SpecRev: 4, Why: "1 instance has no eligible node", Pending: rejections(),
+			Spec:    spec.App{Require: []string{"role=compute"}}, SpecRev: 4, LossPossible: &api.LossView{Epoch: 3, BoundMS: 310, Seq: 165}, Why: "1 instance has no eligible node", Pending: rejections(),
 			Instances: []api.InstanceView{{ID: "web-0", Node: "node-3", Role: api.RoleMember, State: api.InstanceRunning, Address: "10.0.0.3"}}}),
 		api.MigrationShow: always[api.MigrationRequest](api.MigrationDetail{
 			MigrationView: api.MigrationView{ID: "m1", App: "convex", Instance: "convex-0", FromNode: "node-1", ToNode: "node-2", Reason: "manual",
@@ -55,6 +55,7 @@ m2  web-0     → node-2         held       -         scale   -        -
 `},
 		{"app show web", `web  replicas  pending  1/2 running  revision 4
   require role=compute
+  data: epoch 3 went on after a takeover: writes of the last 0.4 s may be lost (event 165)
 
 INSTANCE  NODE    ROLE    STATE    EPOCH  ADDRESS
 web-0     node-3  member  running  -      10.0.0.3
@@ -87,6 +88,14 @@ moves are frozen by operator: storage maintenance
 	}
 	if o := p.cli("app", "list", "-o", "yaml"); !strings.Contains(o.out, "- desired: 1\n") {
 		t.Errorf("yaml: %+v", o)
+	}
+}
+
+func TestLossLine(t *testing.T) {
+	for bound, want := range map[int64]string{0: "the last writes may be lost", 1: "writes of the last 0.1 s may be lost", 400: "writes of the last 0.4 s may be lost", 12_001: "writes of the last 12.1 s may be lost"} {
+		if got := lossLine(api.LossView{Epoch: 2, BoundMS: bound, Seq: 7}); got != "data: epoch 2 went on after a takeover: "+want+" (event 7)" {
+			t.Errorf("%d ms: %s", bound, got)
+		}
 	}
 }
 
