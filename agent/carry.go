@@ -41,6 +41,9 @@ func (w *worker) prepareData(ctx context.Context, o order) error {
 
 // stepSync ships what the active has written so far, while it goes on. One that was killed here has left what is to be shipped.
 func (w *worker) stepSync(ctx context.Context, m mandate, o order) (events.Result, error) {
+	if err := w.a.vips.alone(o.instance); err != nil { // before anything is held back, or ends: the source serves on
+		return events.Result{}, err
+	}
 	if !w.a.data.ledHere(o.instance, o.leader.Epoch) {
 		return events.Result{}, &stepError{codeData, fmt.Sprintf("data of %s under epoch %d are not shipped from here", o.instance, o.leader.Epoch)}
 	}

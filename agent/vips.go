@@ -193,6 +193,25 @@ func (d *vips) free(id string, v, before *spec.VIP) error {
 	return nil
 }
 
+// alone says that somebody else has the address that an instance has, which whoever is to have it next would find out when nobody serves any
+// more. Where that cannot be asked nothing is said: leaving may be the cure.
+func (d *vips) alone(id string) error {
+	d.mu.Lock()
+	h, on := d.held[id]
+	d.mu.Unlock()
+	if !on {
+		return nil
+	}
+	who, err := d.addresses.Probe(h.VIP)
+	if err != nil {
+		d.log.Warn("not known whether somebody else has the address", zap.String("instance", id), zap.String("vip", h.VIP.Address), zap.Error(err))
+	}
+	if who == "" {
+		return nil
+	}
+	return conflict(h.VIP, who+" answers for it, too")
+}
+
 func sameIP(a, b spec.VIP) bool {
 	x, errX := netip.ParsePrefix(a.Address)
 	y, errY := netip.ParsePrefix(b.Address)

@@ -15,6 +15,7 @@ import (
 
 	"github.com/go-cluster/go-cluster/api"
 	"github.com/go-cluster/go-cluster/events"
+	"github.com/go-cluster/go-cluster/projections"
 	"github.com/go-cluster/go-cluster/spec"
 )
 
@@ -27,7 +28,8 @@ type network struct {
 	other string                   // hardware address of a neighbour that answers for everything
 	own   string                   // interface with every address, for good
 	deny  error
-	said  int // announcements
+	mute  error // nobody can be asked
+	said  int   // announcements
 	gone  []string
 }
 
@@ -36,7 +38,7 @@ func (n *network) Check(spec.VIP) error { return n.deny }
 func (n *network) Probe(spec.VIP) (string, error) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.other, nil
+	return n.other, n.mute
 }
 
 func (n *network) Own(v spec.VIP) (string, error) {
@@ -230,6 +232,38 @@ func TestVIPThatIsTheMachinesOwn(t *testing.T) {
 			if err := v.free(in.ID, want, in.App.VIP); err != nil {
 				t.Errorf("an instance is to have %v where it has the address: %v", want, err)
 			}
+		}
+	})
+}
+
+// A source whose address somebody else has, too, is not asked to end for a target that could not have it. Where the network cannot be asked it may leave.
+func TestVIPOfAThirdHost(t *testing.T) {
+	inVIPWorld(t, func(w *world, n *network, d *simDriver, cfg Config) {
+		v := w.vips(cfg, w.boot()+time.Hour)
+		sync := func() error {
+			_, err := (&worker{a: &agent{vips: v, data: &replicas{}}}).stepSync(w.ctx, mandate{}, order{instance: "mq-0", leader: projections.Leader{Epoch: 1}})
+			return err
+		}
+		const other = "data of mq-0 under epoch 1 are not shipped from here" // the next thing that is looked at
+		n.set(func() { n.other = "02:00:00:00:00:07" })
+		if err := sync(); err == nil || err.Error() != other {
+			t.Errorf("it has no address: %v", err)
+		}
+		n.set(func() { n.other = "" })
+		if err := v.take(w.ctx, Instance{ID: "mq-0", App: withVIP(singleton("mq")), Role: api.RoleActive, Epoch: 1}); err != nil {
+			t.Fatal(err)
+		}
+		if err := sync(); err == nil || err.Error() != other {
+			t.Errorf("nobody else has the address: %v", err)
+		}
+		n.set(func() { n.other = "02:00:00:00:00:07" })
+		var s *stepError
+		if err := sync(); !errors.As(err, &s) || s.code != codeVIPConflict || !strings.Contains(s.detail, "02:00:00:00:00:07") || n.on() != testVIP {
+			t.Errorf("somebody else has the address: %v, on %q", err, n.on())
+		}
+		n.set(func() { n.other, n.mute = "", errors.New("interface eth0 is down") })
+		if err := sync(); err == nil || err.Error() != other {
+			t.Errorf("nobody can be asked: %v", err)
 		}
 	})
 }

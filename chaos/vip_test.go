@@ -267,6 +267,7 @@ func TestVIP(t *testing.T) {
 			t.Errorf("app show: %s", out)
 		}
 		c.badAddresses(ws["four"])
+		c.thirdHost()
 		c.lan.filter("n1", c.lan.cut("n1", lanNATS)...)
 		c.until("both run elsewhere", limit, func(v *projections.Cluster) bool {
 			return runs(v, "four") && runs(v, "six") && c.elsewhere(v, "four", "n1") && c.elsewhere(v, "six", "n1")
@@ -310,6 +311,31 @@ func (c *cluster) badAddresses(w *witness) {
 	c.must("app", "apply", "-f", c.vipFile("four", vipApps["four"].address, "eth0"))
 	w.reaches()
 	c.lan.on(lanClient, "ip", "addr", "del", taken, "dev", "eth0")
+}
+
+// thirdHost has somebody else use the address of an app with data while that is to be moved. The source serves on.
+func (c *cluster) thirdHost() {
+	c.t.Helper()
+	const address = "10.77.0.101/24"
+	c.apply("ledger", fmt.Sprintf("vip: {address: %s, interface: eth0}\n", address)+fmt.Sprintf(ledgerSpec, "ledger", binary, c.journal("ledger")))
+	from := c.on("ledger")[0]
+	to := map[bool]string{true: "n2", false: "n1"}[from == "n1"]
+	pid := func() string {
+		for _, p := range c.living("ledger") {
+			return fmt.Sprint(p.pid)
+		}
+		return "none"
+	}
+	old := pid()
+	c.lan.on(lanClient, "ip", "addr", "add", address, "dev", "eth0")
+	if r := c.cli("app", "move", "ledger", "--to", to); r.code == 0 || !strings.Contains(r.err, "answers for it, too") {
+		c.t.Errorf("moved while somebody else has the address: %s", r)
+	}
+	if now := pid(); now != old || !c.lan.holds(from, netip.MustParsePrefix(address).Addr()) {
+		c.t.Errorf("on %s it was process %s, and is %s", from, old, now)
+	}
+	c.lan.on(lanClient, "ip", "addr", "del", address, "dev", "eth0")
+	c.must("app", "move", "ledger", "--to", to)
 }
 
 // What can happen to a network around the active of an address.

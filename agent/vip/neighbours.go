@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/mdlayher/arp"
@@ -105,12 +106,18 @@ func probeARP(i *net.Interface, ip netip.Addr) (string, error) {
 			if f.UnmarshalBinary(buf[:n]) != nil || p.UnmarshalBinary(f.Payload) != nil {
 				continue
 			}
-			if p.SenderIP == ip && !bytes.Equal(p.SenderHardwareAddr, i.HardwareAddr) {
+			if p.SenderIP == ip && !ours(p.SenderHardwareAddr) {
 				return p.SenderHardwareAddr.String(), nil
 			}
 		}
 	}
 	return "", nil
+}
+
+// ours says that a hardware address is of this machine: where two of its interfaces are on one network, each answers for what the other has.
+func ours(hw net.HardwareAddr) bool {
+	all, _ := net.Interfaces()
+	return slices.ContainsFunc(all, func(i net.Interface) bool { return bytes.Equal(i.HardwareAddr, hw) })
 }
 
 // announceARP sends both forms that there are: some neighbours heed one only.

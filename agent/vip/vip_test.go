@@ -145,6 +145,29 @@ func TestOwnAddress(t *testing.T) {
 	})
 }
 
+// A machine with two interfaces on one network answers its own question by the other one, and is not taken for somebody else.
+func TestTwoInterfacesOnOneNetwork(t *testing.T) {
+	l := newLAN(t)
+	ns := func(m string) string { return fmt.Sprintf("gcvip-%d-%s", os.Getpid(), m) }
+	l.ip("-n", ns("b"), "link", "add", "br0", "type", "bridge")
+	l.ip("-n", ns("a"), "link", "add", "eth1", "type", "veth", "peer", "name", "eth1", "netns", ns("b"))
+	for _, i := range []string{"eth0", "eth1"} {
+		l.ip("-n", ns("a"), "link", "set", i, "up")
+		l.ip("-n", ns("b"), "link", "set", i, "master", "br0")
+		l.ip("-n", ns("b"), "link", "set", i, "up")
+	}
+	l.ip("-n", ns("b"), "link", "set", "br0", "up")
+	v := spec.VIP{Address: "10.9.0.100/24", Interface: "eth0"}
+	l.on("a", func(c Carrier) {
+		if _, err := c.Set(v, 60); err != nil {
+			t.Error(err)
+		}
+		if who, err := c.Probe(v); who != "" || err != nil {
+			t.Errorf("the holder asks itself: %q, %v", who, err)
+		}
+	})
+}
+
 func TestCarrier(t *testing.T) {
 	l := newLAN(t)
 	for _, m := range []string{"a", "b"} { // duplicate address detection of the link-local addresses takes a second or two
