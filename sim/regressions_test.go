@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -186,21 +185,4 @@ func TestNodeWhereItFailedGoesLast(t *testing.T) {
 			t.Errorf("on %v, tried on n2 %d times\n%s", on, tried, c.Story())
 		}
 	})
-}
-
-// Services that start while NATS is going away begin when it is back: their process does not end.
-func TestServicesStartWhileNATSGoes(t *testing.T) { live(t, schedule(1906)) }
-
-// Where an instance is about to go, or comes from, it is what others keep apart from and leave room for, though a standby is there too.
-func TestMovesBetweenStandbysTakeRoom(t *testing.T) {
-	for _, seed := range []uint64{69, 153, 391} {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) { live(t, schedule(seed)) })
-	}
-}
-
-// A standby that a move has left behind is moved on from, and ended, under the id that it was given then.
-func TestStandbysLeftBehind(t *testing.T) {
-	for _, seed := range []uint64{400, 478} {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) { live(t, schedule(seed)) })
-	}
 }
