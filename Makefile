@@ -39,7 +39,7 @@ BUBBLES = $$($(GO) list -test -f '{{.ImportPath}}{{range .Deps}} {{.}}{{end}}' .
 test: ## Everything with the race detector, and 2,000 seeds without, as CI runs it: minutes
 	@bubbles="$(BUBBLES)"; rest=$$($(GO) list ./... | grep -vxF "$$bubbles"); export CGO_ENABLED=1; set -x; \
 	$(GO) test -race -timeout 30m -cpu 1 $$bubbles && $(GO) test -race -timeout 30m $$rest
-	$(MAKE) sim SEEDS=2000
+	$(MAKE) sim SEEDS=2000 CUTS=
 
 .PHONY: race
 race: ## The race detector over one package, ten times: make race PKG=./events
@@ -67,8 +67,9 @@ chaos: ## Real processes killed and stopped at every step: all of it, not CI's s
 	$(GO) test -count 1 -timeout 2h -v ./chaos -chaos.all
 
 .PHONY: sim
+sim: CUTS ?= -sim.cuts
 sim: ## SEEDS (2000) random scenarios of whole clusters in virtual time, on all processors, and one whose log is cut everywhere
-	$(GO) test -count 1 -timeout 12h -v ./sim -run '^(TestSeeds|TestTruncatedLog)$$' -sim.cuts -sim.seeds $(SEEDS) -sim.from $(FROM)
+	$(GO) test -count 1 -timeout 12h -v ./sim -run '^(TestSeeds|TestTruncatedLog)$$' $(CUTS) -sim.seeds $(SEEDS) -sim.from $(FROM)
 
 .PHONY: soak
 soak: ## Random scenarios, never the same, and real processes killed, for SOAK (10m)

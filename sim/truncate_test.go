@@ -1,17 +1,14 @@
 package sim
 
 import (
-	"context"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
-	"path/filepath"
 	"reflect"
 	"slices"
 	"testing"
-	"time"
 
-	"github.com/go-json-experiment/json"
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/go-cluster/go-cluster/events"
@@ -20,14 +17,52 @@ import (
 )
 
 var (
-	cutAll  = flag.Bool("sim.cuts", false, "TestTruncatedLog: cut the log at every sequence, not at a sample")
-	cutSeed = flag.Uint64("sim.cutseed", 3, "TestTruncatedLog: the history whose log is cut")
+	cutAll  = flag.Bool("sim.cuts", false, "TestTruncatedLog: cut the log at every sequence, not once at each step of each kind of move")
+	cutSeed = flag.Uint64("sim.cutseed", 0, "TestTruncatedLog: cut the log of a seed's history instead of that of testdata/every-move.txt")
 )
 
-// record lives through the faults of a history and returns its log, which ends in the midst of things.
+// stepsOpen are what is open at some sequence of the history: what is moved, how, and the step that was ordered last. A pool's
+// instance and one of a spread app begin, are restarted and stop alike; "data" is a singleton whose data go with it.
+var stepsOpen = []string{
+	"data move: activate", "data move: apply", "data move: catch_up", "data move: none", "data move: persist", "data move: prepare", "data move: step_down", "data move: sync",
+	"data place: activate", "data place: none", "data place: persist", "data place: prepare", "data place: recover",
+	"replicas inplace: none", "replicas inplace: start", "replicas inplace: stop",
+	"replicas move: none", "replicas move: start", "replicas move: stop",
+	"replicas place: none", "replicas place: start",
+	"replicas stop: none", "replicas stop: stop",
+	"singleton inplace: activate", "singleton inplace: none", "singleton inplace: persist", "singleton inplace: step_down",
+	"singleton move: activate", "singleton move: activate, back", "singleton move: none", "singleton move: persist", "singleton move: persist, back", "singleton move: prepare", "singleton move: step_down",
+	"singleton place: activate", "singleton place: none", "singleton place: persist", "singleton place: prepare",
+	"singleton stop: none", "singleton stop: step_down",
+	"spread inplace: none", "spread inplace: start", "spread inplace: stop",
+	"spread place: none", "spread place: start",
+	"spread stop: none", "spread stop: stop",
+	"standby place: none", "standby place: prepare",
+	"standby stop: none", "standby stop: stop",
+}
+
+// history is the scenario whose log is cut.
+func history(t *testing.T) scenario {
+	t.Helper()
+	if *cutSeed > 0 {
+		return schedule(*cutSeed)
+	}
+	const path = "testdata/every-move.txt"
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := parse(path, string(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return h
+}
+
+// record lives through the faults of a history and returns its log. That of a seed ends in the midst of things.
 func record(t *testing.T, h scenario) (log []events.Message) {
 	t.Helper()
-	h.steps = slices.DeleteFunc(h.steps, func(h happening) bool { return h.verb == "steady" || h.verb == "conformance" })
+	h.steps = slices.DeleteFunc(slices.Clone(h.steps), func(s happening) bool { return s.verb == "conformance" || s.verb == "steady" && *cutSeed > 0 })
 	h.start(t, func(r *runner) {
 		r.play()
 		log = r.c.messages()
@@ -35,24 +70,60 @@ func record(t *testing.T, h scenario) (log []events.Message) {
 	return log
 }
 
-// Whatever the log ends with, it can be gone on from: nothing that a cluster needs is anywhere else.
+// Whatever the log ends with, it can be gone on from: nothing that a cluster needs is anywhere else. Each piece is given to a cluster of
+// other machines, or of the same ones after a reboot, and to the same ones where only agents and services begin anew.
 func TestTruncatedLog(t *testing.T) {
-	random(t)
-	h := schedule(*cutSeed)
+	h := history(t)
 	log := record(t, h)
 	if t.Failed() {
 		return
 	}
 	rebuilt(t, log)
-	step := 1
-	if !*cutAll {
-		step = max(len(log)/10, 1)
-	}
-	for cut := len(log) % step; cut <= len(log); cut += step {
-		if open := openAt(log[:cut]); len(open) > 0 || cut == len(log)%step || *cutAll {
-			t.Run(fmt.Sprint(cut), func(t *testing.T) { resume(t, h, log[:cut], open, cut%2 == 0) })
+	var cuts []int // the first one at which each step is open
+	seen := map[string]bool{}
+	v := projections.NewCluster("sim")
+	for i, m := range log {
+		v.Apply(m)
+		at := len(seen)
+		for _, m := range openIn(v) {
+			seen[what(v, m)] = true
+		}
+		if len(seen) > at || *cutAll {
+			cuts = append(cuts, i+1)
 		}
 	}
+	if *cutSeed == 0 {
+		if d := cmp.Diff(stepsOpen, slices.Sorted(maps.Keys(seen))); d != "" {
+			t.Errorf("open while the log is cut are (+) and not (-):\n%s", d)
+		}
+	}
+	for i, cut := range cuts {
+		for _, how := range []machines{[]machines{rebooted, others}[i%2], kept} {
+			if how == kept && *cutSeed > 0 { // what becomes of machines and programs in it is not in its log
+				continue
+			}
+			t.Run(fmt.Sprint(cut, " ", how), func(t *testing.T) { resume(t, h, log, cut, how) })
+		}
+	}
+}
+
+// what names a migration's kind and the step of it that is open.
+func what(v *projections.Cluster, m *projections.Migration) string {
+	app, step := v.Apps[m.App], "none"
+	mode := string(app.Spec.Mode)
+	switch {
+	case m.Standby():
+		mode = "standby"
+	case app.Spec.Replicated():
+		mode = "data"
+	}
+	if m.Order != nil {
+		step = string(m.Order.Step)
+	}
+	if m.Undoing {
+		step += ", back"
+	}
+	return fmt.Sprintf("%s %s: %s", mode, m.Kind, step)
 }
 
 // rebuilt: the fold of each prefix is the fold of all before it and one event more, and none of it is damage.
@@ -80,75 +151,18 @@ func rebuilt(t *testing.T, log []events.Message) {
 	}
 }
 
-func openAt(log []events.Message) (open []string) {
-	v := projections.NewCluster("sim")
-	for _, m := range log {
-		v.Apply(m)
-	}
+func openIn(v *projections.Cluster) (open []*projections.Migration) {
 	for _, a := range v.SortedApps() {
-		for _, m := range a.SortedOpen() {
-			open = append(open, m.Migration)
-		}
+		open = append(open, a.SortedOpen()...)
 	}
 	return open
 }
 
-// resume gives a new cluster a log and nothing else: no leases, no reports, no agent's journal. The machines are the same ones after
-// a reboot, or others of the same names.
-func resume(t *testing.T, h scenario, log []events.Message, open []string, same bool) {
-	t.Helper()
-	Run(t, nil, func(c *Cluster) {
-		c.KillServices("s1")
-		machines := map[string]string{}
-		for _, m := range log {
-			e := m.Event
-			if d, ok := e.Data.(*events.NodeJoined); ok {
-				machines[d.Node] = d.Machine
-			}
-			if _, err := c.JS.Publish(context.Background(), c.Subjects.Event(e.Aggregate, e.Type, e.Target), m.Raw); err != nil {
-				c.T.Fatal(err)
-			}
-			c.For(10 * time.Millisecond)
-		}
-		for id, labels := range h.nodes {
-			if key := machines[id]; key != "" && same {
-				c.identify(id, key)
-			}
-			c.StartNode(id, labels, "after")
-		}
-		c.StartServices("s1")
-		c.Until("every node has joined anew", 5*time.Minute, func(v *projections.Cluster) bool {
-			for id := range h.nodes {
-				if n := v.Nodes[id]; n == nil || n.Status != projections.StatusReady || n.Joined.Seq <= uint64(len(log)) {
-					return false
-				}
-			}
-			return true
-		})
-		c.Until("what was open has ended", 15*time.Minute, func(v *projections.Cluster) bool {
-			for _, id := range open {
-				if m := v.Migrations[id]; m != nil && !m.Ended() {
-					return false
-				}
-			}
-			return true
-		})
-		quiet(c)
-		lawful(t, c, false)
-	})
-}
-
-// identify makes a node's directory that of a machine which was there before, and of which nothing else is left.
-func (c *Cluster) identify(node, machine string) {
-	dir := filepath.Join(c.dir, node)
-	b, err := json.Marshal(map[string]string{"cluster": "sim", "node": node, "machine": machine})
-	if err == nil {
-		err = os.MkdirAll(dir, 0o700)
+// folded is what a log says.
+func folded(log []events.Message) *projections.Cluster {
+	v := projections.NewCluster("sim")
+	for _, m := range log {
+		v.Apply(m)
 	}
-	if err == nil {
-		err = os.WriteFile(filepath.Join(dir, "machine.json"), b, 0o600)
-	}
-	if err != nil {
-		c.T.Fatal(err)
-	}
+	return v
 }
