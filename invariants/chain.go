@@ -2,6 +2,7 @@ package invariants
 
 import (
 	"hash/fnv"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -15,12 +16,12 @@ type head struct {
 	hash     string
 }
 
-// outcome is the first event of a command.
+// outcome is what has come of a command: its first event, and those that may follow.
 type outcome struct {
-	seq   uint64
 	agg   events.Aggregate
 	types []events.Type
-	held  bool // and nothing else has come of it yet
+	seqs  []uint64 // of all that has come of it
+	held  bool     // and nothing else has come of it yet
 }
 
 // hashed stands for an id. Two of a billion ids share one with a probability of 3 %, and then an unknown cause may pass.
@@ -67,8 +68,8 @@ func (c *Checker) Acked(command string, seq uint64) []Violation {
 	switch o, known := c.commands[hashed(command)]; {
 	case !known:
 		c.broke(Acks, "command %s was acknowledged as stored at %d, and the log does not have it", command, seq)
-	case seq < o.seq:
-		c.broke(Acks, "command %s was acknowledged as stored at %d, it stands at %d", command, seq, o.seq)
+	case !slices.Contains(o.seqs, seq):
+		c.broke(Acks, "command %s was acknowledged as stored at %d, it stands at %d", command, seq, o.seqs)
 	}
 	return c.found
 }
@@ -101,23 +102,35 @@ func (c *Checker) causes(e *events.Event) {
 			c.cause("the move of "+events.Type(m.Instance), m.Cause)
 		}
 	}
+	if first, again := c.commands[commandOf(e)]; again && !oneOutcome(first, e) {
+		c.broke(Causes, "%s on %s is a second outcome of command %s, which had %s on %s at %d", e.Type, e.Aggregate, e.Cause, first.types[0], first.agg, first.seqs[0])
+	}
+	c.known(e)
+}
+
+// known notes an event's id, and what has come of its command.
+func (c *Checker) known(e *events.Event) {
 	c.ids[hashed(e.ID)] = struct{}{}
-	id, ok := strings.CutPrefix(e.Cause, "cmd:")
-	if !ok {
+	command := commandOf(e)
+	if command == 0 {
 		return
 	}
-	first, again := c.commands[hashed(id)]
+	o, again := c.commands[command]
 	if !again {
-		_, held := e.Data.(*events.MigrationHeld)
-		c.commands[hashed(id)] = outcome{e.Seq, e.Aggregate, []events.Type{e.Type}, held}
-		return
-	}
-	if !oneOutcome(first, e) {
-		c.broke(Causes, "%s on %s is a second outcome of command %s, which had %s on %s at %d", e.Type, e.Aggregate, id, first.types[0], first.agg, first.seq)
+		o = outcome{agg: e.Aggregate, held: true}
 	}
 	_, still := e.Data.(*events.MigrationHeld)
-	first.types, first.held = append(first.types, e.Type), first.held && still
-	c.commands[hashed(id)] = first
+	o.types, o.seqs, o.held = append(o.types, e.Type), append(o.seqs, e.Seq), o.held && still
+	c.commands[command] = o
+}
+
+// commandOf returns the command that has brought an event about, hashed; 0 for none.
+func commandOf(e *events.Event) uint64 {
+	id, ok := strings.CutPrefix(e.Cause, "cmd:")
+	if !ok {
+		return 0
+	}
+	return hashed(id)
 }
 
 // cause wants an earlier event, or something outside the log: a command, a lease, a report.

@@ -34,9 +34,10 @@ type Checker struct {
 	counted   counters
 	orders    map[string]uint64 // every drain, evacuation and rebalance → sequence
 
-	terms  map[string][]*term   // by app, in order of their grants
-	starts map[string]time.Time // instance@node → first order to start it there, by stored time
-	booted time.Time
+	terms   map[string][]*term // by app, in order of their grants
+	stays   map[string][]*stay // by instance@node: when members were to run there, oldest first
+	staying map[string][]*stay // those that have not ended, by incarnation
+	booted  time.Time
 }
 
 // New returns a checker of an empty log.
@@ -44,7 +45,7 @@ func New() *Checker {
 	return &Checker{
 		heads: map[events.Aggregate]head{}, damaged: map[events.Aggregate]bool{}, noEvent: map[events.Aggregate]uint64{}, ids: map[uint64]struct{}{}, commands: map[uint64]outcome{},
 		now: newWorld(), then: newWorld(), ended: map[string]uint64{}, done: map[string]effects{}, seen: map[string]uint64{},
-		balance: newRebalances(), orders: map[string]uint64{}, terms: map[string][]*term{}, starts: map[string]time.Time{},
+		balance: newRebalances(), orders: map[string]uint64{}, terms: map[string][]*term{}, stays: map[string][]*stay{}, staying: map[string][]*stay{},
 		moved: map[string]time.Time{}, proposals: map[string]proposal{}, counted: counters{},
 	}
 }
@@ -71,6 +72,7 @@ func (c *Checker) Event(m events.Message) []Violation {
 	c.behind(e)
 	c.chain(e)
 	if c.damaged[e.Aggregate] {
+		c.known(e) // it is stored, and others rest on it: what is told of the damage, too
 		return c.found
 	}
 	c.causes(e)

@@ -64,7 +64,7 @@ var (
 		"folds quarantine the aggregate, and who decides leaves those alone"}
 	Standbys = &Invariant{32, "standbys", "A standby's migrations grant nothing, and it is placed where nothing else of its app is.",
 		"standbys are admitted like instances, and what they are given is a node and a copy"}
-	Effects = &Invariant{30, "effects", "Nothing runs that was not ordered to.",
+	Effects = &Invariant{30, "effects", "Nothing runs that was not ordered to, or on where its node has said that it ended.",
 		"agents start programs for orders and for instances that the log has there"}
 	Budgets = &Invariant{31, "budgets", "Unless it recovers or was forced, an admitted move keeps its app's max_unavailable and min_healthy, and the policy's cooldown, rate, windows and number of moves at once.",
 		"one admission decides for all apps, with what is under way counted"}

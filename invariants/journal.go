@@ -119,17 +119,6 @@ func (c *Checker) mandate(s Span) {
 	}
 }
 
-// effect holds a member's life against the orders to start it.
-func (c *Checker) effect(s Span) {
-	ordered, ok := c.starts[s.Instance+"@"+s.Node]
-	switch {
-	case !ok:
-		c.broke(Effects, "%s was never ordered", s)
-	case !c.booted.IsZero() && s.From < ordered.Sub(c.booted):
-		c.broke(Effects, "%s begins before %s, when it is ordered first", s, ordered.Sub(c.booted))
-	}
-}
-
 // String returns "db-0 on n1, epoch 3, 1h0m5s to 1h2m".
 func (s Span) String() string {
 	out := s.Instance + " on " + s.Node

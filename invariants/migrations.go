@@ -279,6 +279,7 @@ func (c *Checker) pool(e *events.Event, m *move, next *events.Next) {
 // remember keeps what later events are held against.
 func (c *Checker) remember(e *events.Event) {
 	c.term(e)
+	c.lostStay(e)
 	ref, next, ok := about(e.Data)
 	if !ok {
 		return
@@ -288,9 +289,5 @@ func (c *Checker) remember(e *events.Event) {
 		c.ended[ref.Migration] = e.Seq
 		delete(c.done, ref.Migration)
 	}
-	if next != nil && next.Step == events.StepStart {
-		if k := ref.Instance + "@" + next.Node; c.starts[k].IsZero() {
-			c.starts[k] = e.Stored
-		}
-	}
+	c.orderedStay(e, ref, next)
 }

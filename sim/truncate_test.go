@@ -73,6 +73,7 @@ func record(t *testing.T, h scenario) (log []events.Message) {
 // Whatever the log ends with, it can be gone on from: nothing that a cluster needs is anywhere else. Each piece is given to a cluster of
 // other machines, or of the same ones after a reboot, and to the same ones where only agents and services begin anew.
 func TestTruncatedLog(t *testing.T) {
+	random(t)
 	h := history(t)
 	log := record(t, h)
 	if t.Failed() {
