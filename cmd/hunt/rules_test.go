@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -49,6 +50,30 @@ func TestRules(t *testing.T) {
 			if !found {
 				t.Errorf("rule %d: %s has no test %s", r.number, r.pkg, want)
 			}
+		}
+	}
+}
+
+// Only a test that fails says that something is missing.
+func TestJudged(t *testing.T) {
+	failed := errors.New("exit status 1")
+	for _, c := range []struct {
+		out  string
+		err  error
+		want outcome
+	}{
+		{"ok  \tx\t0.1s\n", nil, passes},
+		{"ok  \tx\t0.1s [no tests to run]\n", nil, absent},
+		{"--- FAIL: TestX (0.00s)\nFAIL\nFAIL\tx\t0.1s\n", failed, fails},
+		{"panic: runtime error: index out of range\nFAIL\tx\t0.1s\n", failed, fails},
+		{"# x\n./x.go:1: undefined: y\nFAIL\tx [build failed]\n", failed, unbuilt},
+		{"FAIL\tx [setup failed]\n", failed, unbuilt},
+		{"panic: test timed out after 5m0s\n\trunning tests:\nFAIL\tx\t300s\n", failed, late},
+		{"--- FAIL: TestX (0.00s)\npanic: test timed out after 5m0s\nFAIL\tx\t300s\n", failed, late},
+		{"signal: killed\nFAIL\tx\t0.1s\n", failed, breaks},
+	} {
+		if got := judged(c.out, c.err); got != c.want {
+			t.Errorf("%q is judged as %q, want %q", c.out, got, c.want)
 		}
 	}
 }
