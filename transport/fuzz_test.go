@@ -3,6 +3,12 @@ package transport
 import (
 	"encoding/json"
 	"errors"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"maps"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -14,30 +20,73 @@ import (
 	"github.com/go-cluster/go-cluster/spec"
 )
 
-// decoded are the decoders of everything that people, agents and programs may ask.
+// decoded are the decoders of everything that people, agents and programs may ask; TestEveryRequestIsFuzzed keeps them complete.
 var decoded = map[string]func(*Request) (any, error){
-	"declare":   any1[api.DeclareRequest],
-	"label":     any1[api.LabelRequest],
-	"node":      any1[api.NodeRequest],
-	"drain":     any1[api.DrainRequest],
-	"apply":     any1[api.ApplyRequest],
-	"app":       any1[api.AppRequest],
-	"move":      any1[api.MoveRequest],
-	"evacuate":  any1[api.EvacuateRequest],
-	"rebalance": any1[api.RebalanceRequest],
-	"migration": any1[api.MigrationRequest],
-	"policy":    any1[api.PolicyRequest],
-	"freeze":    any1[api.FreezeRequest],
-	"logs":      any1[api.LogsRequest],
+	"LogsRequest":      any1[api.LogsRequest],
+	"DeclareRequest":   any1[api.DeclareRequest],
+	"LabelRequest":     any1[api.LabelRequest],
+	"NodeRequest":      any1[api.NodeRequest],
+	"DrainRequest":     any1[api.DrainRequest],
+	"ApplyRequest":     any1[api.ApplyRequest],
+	"AppRequest":       any1[api.AppRequest],
+	"PlacementRequest": any1[api.PlacementRequest],
+	"HookRequest":      any1[api.HookRequest],
+	"MoveRequest":      any1[api.MoveRequest],
+	"EvacuateRequest":  any1[api.EvacuateRequest],
+	"RebalanceRequest": any1[api.RebalanceRequest],
+	"StopRequest":      any1[api.StopRequest],
+	"MigrationRequest": any1[api.MigrationRequest],
+	"JudgeRequest":     any1[api.JudgeRequest],
+	"PolicyRequest":    any1[api.PolicyRequest],
+	"FreezeRequest":    any1[api.FreezeRequest],
+	"ListRequest":      any1[api.ListRequest],
+	"StableRequest":    any1[api.StableRequest],
+	"OrderRequest":     any1[api.OrderRequest],
+	"EventListRequest": any1[api.EventListRequest],
+	"AuditListRequest": any1[api.AuditListRequest],
+	"PreviewRequest":   any1[api.PreviewRequest],
+	"WhyRequest":       any1[api.WhyRequest],
+	"WhyNotRequest":    any1[api.WhyNotRequest],
 }
 
 func any1[T any](r *Request) (any, error) { return Decode[T](r) }
+
+// Each type of package api that is named a request is decoded by FuzzRequest.
+func TestEveryRequestIsFuzzed(t *testing.T) {
+	files, err := filepath.Glob("../api/*.go")
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	var declared []string
+	for _, path := range files {
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, parser.SkipObjectResolution)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, d := range file.Decls {
+			gen, ok := d.(*ast.GenDecl)
+			if !ok || gen.Tok != token.TYPE {
+				continue
+			}
+			for _, s := range gen.Specs {
+				if name := s.(*ast.TypeSpec).Name.Name; strings.HasSuffix(name, "Request") {
+					declared = append(declared, name)
+				}
+			}
+		}
+	}
+	slices.Sort(declared)
+	if have := slices.Sorted(maps.Keys(decoded)); !slices.Equal(have, declared) {
+		t.Errorf("fuzzed are %v, the requests of package api are %v", have, declared)
+	}
+}
 
 // Whatever a stranger sends, it is read or refused with a code, and the refusal is one line of text.
 func FuzzRequest(f *testing.F) {
 	for _, s := range []string{`{}`, `{"id":"a","expires":"2026-01-01T00:00:00Z","actor":"ana","node":"n1","set":{"a":"b"},"remove":["c"]}`,
 		`{"spec":{"name":"db","mode":"singleton","require":["a=b"],"process":{"command":["x"]}}}`, `{"policy":{"migration":{"rate_limit":{"count":1,"window":"1h"}}}}`,
-		`{"nodes":["n1"],"timeout":"1s"}`, `{"id":"a","id":"b"}`, `{"a":[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]}`, "\xff", `{"min_seq":1e400}`} {
+		`{"nodes":["n1"],"timeout":"1s"}`, `{"id":"a","id":"b"}`, `{"a":[[[[[[[[[[[[[[[[[[1]]]]]]]]]]]]]]]]]]}`, `{"app":"db","node":"n1","instance":"db-0","order":"o","migration":"m","hooks":{"x":{"url":"u"}},"specs":[{}],"limit":3,"since":"1h","after":7}`,
+		"\xff", `{"min_seq":1e400}`} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, raw []byte) {
