@@ -72,9 +72,10 @@ sim: ## SEEDS (2000) random scenarios of whole clusters in virtual time, on all 
 	$(GO) test -count 1 -timeout 12h -v ./sim -run '^(TestSeeds|TestTruncatedLog)$$' $(CUTS) -sim.seeds $(SEEDS) -sim.from $(FROM)
 
 .PHONY: soak
-soak: ## Random scenarios, never the same, and real processes killed, for SOAK (10m)
-	$(GO) test -count 1 -timeout 12h -v ./sim -run '^TestSeeds$$' -sim.seeds 1000000000 -sim.from $$(date +%s) -sim.for $(SOAK)
-	$(GO) test -count 1 -timeout 2h -v ./chaos -run TestStorm
+soak: FROM = $$(( $$(date +%s) * 100000 ))
+soak: ## Random scenarios, others with every run, for SOAK (10m), and real processes killed for as long
+	$(GO) test -count 1 -timeout 0 -v ./sim -run '^TestSeeds$$' -sim.seeds 1000000000 -sim.from $(FROM) -sim.for $(SOAK)
+	$(GO) test -count 1 -timeout 0 -v ./chaos -run '^TestStorm$$' -chaos.for $(SOAK) -chaos.seed $(FROM)
 
 .PHONY: model
 model: ## Every order of events of small clusters, with FAULTS (2) of any kind on one path, and with ALIKE (3) of one kind

@@ -3,6 +3,7 @@
 package chaos
 
 import (
+	"flag"
 	"fmt"
 	"slices"
 	"syscall"
@@ -13,12 +14,18 @@ import (
 	"github.com/go-cluster/go-cluster/projections"
 )
 
+var stormFor = flag.Duration("chaos.for", 0, "how long TestStorm kills; 0: ten seconds, or five minutes with -chaos.all")
+
 // Everything is killed and stopped all the time while apps are moved about and nodes relabelled. When it is over, everything is as declared.
 func TestStorm(t *testing.T) {
 	t.Parallel()
-	lasts := 10 * time.Second
-	if *all {
+	lasts := *stormFor
+	switch {
+	case lasts > 0:
+	case *all:
 		lasts = 5 * time.Minute
+	default:
+		lasts = 10 * time.Second
 	}
 	nodes := []string{"n1", "n2", "n3"}
 	c := start(t, ttl, nodes...)

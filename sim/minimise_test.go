@@ -32,7 +32,8 @@ func TestScenarioFile(t *testing.T) {
 // it only.
 func keep(t *testing.T, s scenario) {
 	m := minimiser{t: t, dir: t.TempDir(), deadline: time.Now().Add(*rounds)}
-	if m.want = m.run(s); m.want == "" {
+	m.fails = m.run
+	if m.want = m.fails(s); m.want == "" {
 		t.Logf("%s does not fail every time; its scenario:\n%s", s.name, s)
 		return
 	}
@@ -54,7 +55,8 @@ func keep(t *testing.T, s scenario) {
 type minimiser struct {
 	t        *testing.T
 	dir      string
-	want     string // verdict
+	want     string                // verdict
+	fails    func(scenario) string // the verdict on one, "" for none
 	deadline time.Time
 }
 
@@ -75,16 +77,19 @@ func (m *minimiser) run(s scenario) string {
 	return ""
 }
 
-// minimise leaves out halves, quarters and so on of what happens, as long as what is left fails alike.
+// minimise leaves out halves, quarters and so on of what happens, as long as what is left fails alike. What is wanted at the end stays:
+// without it the file would not say any more, once the fault is mended, whether the cluster comes to rest.
 func (m *minimiser) minimise(s scenario) scenario {
-	for parts := 2; len(s.steps) > 1 && time.Now().Before(m.deadline); {
-		size := (len(s.steps) + parts - 1) / parts
+	end := ending(s.steps)
+	happens, wanted := s.steps[:end], s.steps[end:]
+	for parts := 2; len(happens) > 0 && time.Now().Before(m.deadline); {
+		size := (len(happens) + parts - 1) / parts
 		smaller := false
-		for from := 0; from < len(s.steps) && time.Now().Before(m.deadline); from += size {
-			less := s
-			less.steps = slices.Concat(s.steps[:from], s.steps[min(from+size, len(s.steps)):])
-			if m.run(less) == m.want {
-				s, smaller = less, true
+		for from := 0; from < len(happens) && time.Now().Before(m.deadline); from += size {
+			less, rest := s, slices.Concat(happens[:from], happens[min(from+size, len(happens)):])
+			less.steps = slices.Concat(rest, wanted)
+			if m.fails(less) == m.want {
+				s, happens, smaller = less, rest, true
 				break
 			}
 		}
@@ -94,8 +99,44 @@ func (m *minimiser) minimise(s scenario) scenario {
 		case size == 1:
 			return s
 		default:
-			parts = min(parts*2, len(s.steps))
+			parts = min(parts*2, len(happens))
 		}
 	}
 	return s
+}
+
+// ending returns where what is wanted at the end begins: after the last thing that happens, with what makes all well.
+func ending(steps []happening) int {
+	i := len(steps)
+	for i > 0 {
+		switch steps[i-1].verb {
+		case "well", "steady", "conformance", "balance", "expect", "migrations", "written":
+			i--
+		default:
+			return i
+		}
+	}
+	return i
+}
+
+// A scenario is made smaller to what it fails by, and what is wanted at its end is kept.
+func TestMinimise(t *testing.T) {
+	s := schedule(7)
+	culprit := s.steps[len(s.steps)/2]
+	m := minimiser{t: t, want: "law", deadline: time.Now().Add(time.Minute)}
+	m.fails = func(s scenario) string {
+		if slices.ContainsFunc(s.steps, func(h happening) bool { return h.String() == culprit.String() }) {
+			return "law"
+		}
+		return ""
+	}
+	small := m.minimise(s)
+	want := append([]happening{culprit}, s.steps[len(s.steps)-3:]...)
+	if got := small.String(); got != (scenario{nodes: s.nodes, services: s.services, programs: s.programs, steps: want}).String() || !small.rests() {
+		t.Errorf("left is\n%s", got)
+	}
+	m.fails = func(scenario) string { return "law" }
+	if small := m.minimise(s); len(small.steps) != 3 || !small.rests() {
+		t.Errorf("of what fails always there is left\n%s", small)
+	}
 }
