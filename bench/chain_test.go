@@ -71,3 +71,20 @@ func (c *chain) run() time.Duration {
 	}
 	return now().Sub(start)
 }
+
+// together times n chains that begin at once, to the last delivery of the last of them.
+func (c *chain) together(n int) time.Duration {
+	c.s.tb.Helper()
+	start := now()
+	for range n {
+		if _, err := c.s.js.PublishAsync(c.subject(0), c.body); err != nil {
+			c.s.tb.Fatal(err)
+		}
+	}
+	for range n {
+		if err := <-c.done; err != nil {
+			c.s.tb.Fatal(err)
+		}
+	}
+	return now().Sub(start)
+}

@@ -42,30 +42,75 @@ type report []figure
 
 func (r *report) add(unit string, value float64) { *r = append(*r, figure{unit, value}) }
 
-// figures has those of every run, by benchmark and unit.
-var figures = map[string]map[string][]float64{}
+// figures are those of every run.
+var figures = runs{}
 
-// measured hands a report to the benchmark. The framework runs everything once to see that it works; that run is no measurement.
+// runs has the figures of benchmarks, by name and unit.
+type runs map[string]*run
+
+type run struct {
+	n      int // times that the newest report was of
+	values map[string][]float64
+}
+
+// note keeps the report of a benchmark that was to do what it measures n times. The framework tries everything once before it does it more often, and
+// does it more and more often where it is given a time; of one run the last report counts, which is the first where once is all that is asked
+// for, or takes that time already.
+func (rs runs) note(name string, n int, r report) {
+	had := rs[name]
+	if had == nil {
+		had = &run{values: map[string][]float64{}}
+		rs[name] = had
+	}
+	for _, f := range r {
+		v := had.values[f.unit]
+		if had.n > 0 && n > had.n && len(v) > 0 {
+			v = v[:len(v)-1]
+		}
+		had.values[f.unit] = append(v, f.value)
+	}
+	had.n = n
+}
+
+// measured hands a report to the benchmark.
 func measured(b *testing.B, r report) {
 	b.ReportMetric(0, "ns/op") // hidden: setting up a cluster is in it
 	for _, f := range r {
 		b.ReportMetric(f.value, f.unit)
-		if b.N == 1 {
-			continue
-		}
-		if figures[b.Name()] == nil {
-			figures[b.Name()] = map[string][]float64{}
-		}
-		figures[b.Name()][f.unit] = append(figures[b.Name()][f.unit], f.value)
 	}
+	figures.note(b.Name(), b.N, r)
 }
 
 func printMedians() {
 	for _, name := range slices.Sorted(maps.Keys(figures)) {
-		for _, unit := range slices.Sorted(maps.Keys(figures[name])) {
-			v := figures[name][unit]
+		values := figures[name].values
+		for _, unit := range slices.Sorted(maps.Keys(values)) {
+			v := values[unit]
 			slices.Sort(v)
 			fmt.Printf("median %-44s %12.4g %-24s of %d, %.4g to %.4g\n", name, at(v, 0.5), unit, len(v), v[0], v[len(v)-1])
+		}
+	}
+}
+
+// Trials are no runs, and a run that is one trial is one.
+func TestRuns(t *testing.T) {
+	for _, c := range []struct {
+		n    []int // times, report by report
+		want []float64
+	}{
+		{[]int{1}, []float64{0}},                         // -benchtime 1x, or what takes longer than its time
+		{[]int{1, 1, 1}, []float64{0, 1, 2}},             // the same, -count 3
+		{[]int{1, 100}, []float64{1}},                    // -benchtime 100x
+		{[]int{1, 100, 1, 100}, []float64{1, 3}},         // the same, -count 2
+		{[]int{1, 7, 90, 1, 8, 88}, []float64{2, 5}},     // -benchtime 1s, -count 2
+		{[]int{1, 1, 2, 1, 3, 1}, []float64{0, 2, 4, 5}}, // of about a second each
+	} {
+		rs := runs{}
+		for i, n := range c.n {
+			rs.note("x", n, report{{"ms", float64(i)}})
+		}
+		if got := rs["x"].values["ms"]; !slices.Equal(got, c.want) {
+			t.Errorf("of %v there are %v, want %v", c.n, got, c.want)
 		}
 	}
 }

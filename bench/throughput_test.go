@@ -14,7 +14,8 @@ import (
 )
 
 // All apps are placed, and then move at once, round after round: how many moves a planner admits and a migrator carries out in a
-// second. The floor of a move is the chain of its stored messages, one move after the other.
+// second. The floor is how many chains of as many stored messages as a move has get done in a second where as many begin at once, taken in
+// the same run once the moves are over.
 func BenchmarkThroughput(b *testing.B) {
 	for _, mode := range []spec.Mode{spec.Singleton, spec.Replicas} {
 		b.Run(fmt.Sprintf("%s/100-apps", mode), func(b *testing.B) { measured(b, throughput(b, mode, 100, b.N, 0)) })
@@ -40,6 +41,7 @@ func throughput(tb testing.TB, mode spec.Mode, apps, rounds int, most time.Durat
 	if first.ended < apps { // there is no round of moves before all are placed
 		return r
 	}
+	before := c.messages()
 	var all phase
 	for range rounds {
 		c.close(false, b...)
@@ -53,7 +55,26 @@ func throughput(tb testing.TB, mode spec.Mode, apps, rounds int, most time.Durat
 		}
 	}
 	all.add(&r, "move")
+	r.floored(s, all, int(c.messages()-before), apps)
 	return r
+}
+
+// messages counts what is stored so far: events and reports.
+func (c *crew) messages() uint64 {
+	return c.stored(c.subjects.EventsStream()) + c.stored(c.subjects.ReportsStream())
+}
+
+// floored adds the floor of moves that have stored so many messages together. Chains are many enough at 1,000.
+func (r *report) floored(s *server, moves phase, messages, apps int) {
+	hops, chains := (messages+moves.ended/2)/max(moves.ended, 1), min(apps, 1000)
+	if moves.ended == 0 || hops == 0 {
+		return
+	}
+	took := newChain(s, hops, 600).together(chains)
+	perSecond := float64(chains) / took.Seconds()
+	r.add("messages", float64(messages)/float64(moves.ended))
+	r.add("floor-chains/s", perSecond)
+	r.add("move-x", float64(moves.ended)/moves.took.Seconds()/perSecond)
 }
 
 // tally counts what the services store.
