@@ -121,8 +121,11 @@ func ending(steps []happening) int {
 
 // A scenario is made smaller to what it fails by, and what is wanted at its end is kept.
 func TestMinimise(t *testing.T) {
-	s := schedule(7)
-	culprit := s.steps[len(s.steps)/2]
+	s, err := parse("x", "node n1\n1s apply a mode=singleton\n2s cut n1\n3s kill s1\n4s freeze\n5s start s1\n6s heal n1\n7s rebalance\n7s well\n7s steady\n7s conformance")
+	if err != nil {
+		t.Fatal(err)
+	}
+	culprit := s.steps[4]
 	m := minimiser{t: t, want: "law", deadline: time.Now().Add(time.Minute)}
 	m.fails = func(s scenario) string {
 		if slices.ContainsFunc(s.steps, func(h happening) bool { return h.String() == culprit.String() }) {
