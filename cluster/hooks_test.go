@@ -210,6 +210,7 @@ func TestPlacementInvalid(t *testing.T) {
 			t.Fatal(err)
 		}
 		w.on("db", "node-1")
+		w.until("it is said to have its place", func(v *projections.Cluster) bool { return v.Apps["db"].Pending == nil }) // or it would be without one all along
 		if err := client.UpdateNodeLabels("node-1", map[string]string{"role": "compute"}); err != nil {
 			t.Fatal(err)
 		}
