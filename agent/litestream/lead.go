@@ -13,6 +13,7 @@ import (
 	"time"
 
 	lite "github.com/benbjohnson/litestream"
+	"github.com/nats-io/nats.go"
 	"go.uber.org/zap"
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -381,9 +382,9 @@ func (l *leading) compact(ctx context.Context) error {
 	return l.db.EnforceRetentionByTXID(ctx, 1, keep)
 }
 
-// Sync implements agent.Leading.
-func (l *leading) Sync(ctx context.Context) (at events.Position, err error) {
-	err = l.locked(ctx, func(ctx context.Context) error {
+// sync ships what was written before the call.
+func (l *leading) sync(ctx context.Context) error {
+	return l.locked(ctx, func(ctx context.Context) error {
 		if l.finished() {
 			return nil
 		}
@@ -399,6 +400,17 @@ func (l *leading) Sync(ctx context.Context) (at events.Position, err error) {
 			}
 		}
 	})
+}
+
+// linkAway says that nothing could be sent, since the connection is being made again.
+func linkAway(err error) bool { return errors.Is(err, nats.ErrReconnectBufExceeded) }
+
+// Sync implements agent.Leading. Who asks has a connection, which may have been there again a moment before that of the data.
+func (l *leading) Sync(ctx context.Context) (at events.Position, err error) {
+	began := time.Now()
+	for err = l.sync(ctx); linkAway(err) && time.Since(began) < quietTime && ctx.Err() == nil; err = l.sync(ctx) {
+		pause(ctx, 20*time.Millisecond)
+	}
 	if err != nil && !errors.Is(err, errAbsent) {
 		return events.Position{}, err
 	}
