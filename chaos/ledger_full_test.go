@@ -141,17 +141,7 @@ func TestFullStore(t *testing.T) {
 	t.Parallel()
 	const app = "ledger"
 	c := start(t, ttl, "n1", "n2")
-	from := c.applyLedger(app)
-	w := c.writer(app, "a")
-	w.more()
-	c.moveLedger(app, from, other(from)) // the bucket is there
-	from = other(from)
-	w.more()
-	c.storeBound(app, 0)
-	until(t, "app show says why it is not shipped", limit, func() bool {
-		return strings.Contains(c.must("app", "show", app).out, "maximum bytes exceeded")
-	})
-	w.pause()
+	w, from := c.fillStore(app)
 	c.staysFor(app, from, "maximum bytes exceeded")
 	w.more()
 	c.storeBound(app, -1)
@@ -160,26 +150,33 @@ func TestFullStore(t *testing.T) {
 	t.Logf("%d entries acknowledged, longest pause %s", c.audits(app, false, w), w.pause().took)
 }
 
-// Nor does a full store have a restart in place stop what serves, or keep an app that nobody wants any more.
+// fillStore applies the ledger and leaves no room in its store. It returns who writes to it, and where it runs.
+func (c *cluster) fillStore(app string) (w *client, at string) {
+	c.t.Helper()
+	from := c.applyLedger(app)
+	w, at = c.writer(app, "a"), other(from)
+	w.more()
+	c.moveLedger(app, from, at) // the bucket is there
+	w.more()
+	c.storeBound(app, 0)
+	until(c.t, "app show says why it is not shipped", limit, func() bool {
+		return strings.Contains(c.must("app", "show", app).out, "maximum bytes exceeded")
+	})
+	w.pause()
+	return w, at
+}
+
+// Nor does a full store have a restart in place stop what serves, or keep an app that nobody wants any more. With room it is restarted.
 func TestFullStoreInPlace(t *testing.T) {
 	t.Parallel()
 	const app = "ledger"
 	c := start(t, ttl, "n1", "n2")
-	from := c.applyLedger(app)
-	w := c.writer(app, "a")
-	w.more()
-	c.moveLedger(app, from, other(from)) // the bucket is there
-	w.more()
-	c.must("node", "cordon", from) // or it would move instead
-	c.storeBound(app, 0)
-	until(t, "app show says why it is not shipped", limit, func() bool {
-		return strings.Contains(c.must("app", "show", app).out, "maximum bytes exceeded")
-	})
+	w, at := c.fillStore(app)
+	c.must("node", "cordon", other(at)) // or it would move instead
 	epoch := func() (e uint64) {
 		c.view(func(v *projections.Cluster) { e = v.Apps[app].Epoch })
 		return e
 	}
-	w.pause()
 	before := epoch()
 	if r := c.cli("app", "restart", app); r.code == 0 || !strings.Contains(r.out+r.err, "maximum bytes exceeded") {
 		t.Errorf("want to be told that the store is full: %s", r)
@@ -188,7 +185,14 @@ func TestFullStoreInPlace(t *testing.T) {
 	if after := epoch(); after != before {
 		t.Errorf("it was stopped %d times", after-before)
 	}
+	c.storeBound(app, -1)
+	c.must("app", "restart", app)
+	w.more()
+	if on := c.on(app); epoch() == before || !slices.Equal(on, []string{at}) {
+		t.Errorf("restarted in place it runs on %v under epoch %d, it was on %s under %d", on, epoch(), at, before)
+	}
 	t.Logf("%d entries acknowledged, longest pause %s", c.audits(app, false, w), w.pause().took)
+	c.storeBound(app, 0)
 	c.must("app", "remove", app)
 	c.until("it is gone", limit, func(v *projections.Cluster) bool {
 		a := v.Apps[app]

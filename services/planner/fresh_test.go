@@ -10,8 +10,9 @@ import (
 	st "github.com/go-cluster/go-cluster/services/servicetest"
 )
 
-// A plan that was lost on its way to the log is not said again as it was: the node that it chose may be closed by then.
-func TestPlansStayFresh(t *testing.T) {
+// lossy is run with a node of role=a and a planner whose plans can be lost on their way.
+func lossy(t *testing.T, f func(t *testing.T, w *world, away *st.Away)) {
+	t.Helper()
 	st.Run(t, func(t *testing.T, c *st.Cluster) {
 		w := &world{Cluster: c, t: t, poke: make(chan struct{}, 1)}
 		b, away := w.AnotherAway(t, "r2", ".admitted")
@@ -19,6 +20,13 @@ func TestPlansStayFresh(t *testing.T) {
 		w.Start(t, w.migrate)
 		w.Beat(t)
 		w.join("n1", "role=a")
+		f(t, w, away)
+	})
+}
+
+// A plan that was lost on its way to the log is not said again as it was: the node that it chose may be closed by then.
+func TestPlansStayFresh(t *testing.T) {
+	lossy(t, func(t *testing.T, w *world, away *st.Away) {
 		away.On.Store(true)
 		w.apply(singleton("db", "role=a"))
 		w.Pass(time.Second)
@@ -39,13 +47,7 @@ func TestPlansStayFresh(t *testing.T) {
 
 // Nor is one forgotten that was due by the time alone: nothing that happens later says that it is.
 func TestLostPlansAreMadeAgain(t *testing.T) {
-	st.Run(t, func(t *testing.T, c *st.Cluster) {
-		w := &world{Cluster: c, t: t, poke: make(chan struct{}, 1)}
-		b, away := w.AnotherAway(t, "r2", ".admitted")
-		w.Start(t, planner.New(b).Run)
-		w.Start(t, w.migrate)
-		w.Beat(t)
-		w.join("n1", "role=a")
+	lossy(t, func(t *testing.T, w *world, away *st.Away) {
 		w.hold(true)
 		w.apply(singleton("db", "role=a"))
 		app, m := events.App("db"), w.open("db")
