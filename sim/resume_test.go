@@ -78,13 +78,13 @@ func resume(t *testing.T, h scenario, log []events.Message, cut int, how machine
 }
 
 // alike: where no machine has lost anything, what was open ends as it did in the history, and leaves its instance where it did. What may differ is what
-// rests on more than the log, and is passed over: moves of data, which the machine had that was to ship them, and has not here; and what was cancelled
+// rests on more than the log, and is passed over: what leaves its place with data, which the machine had that was to ship them, and has not here; and what was cancelled
 // or timed out, which a person or a clock did at another moment.
 func alike(t *testing.T, c *Cluster, left, got, want *projections.Cluster) {
 	t.Helper()
 	for _, m := range openIn(left) {
 		a, b := got.Migrations[m.Migration], want.Migrations[m.Migration]
-		data := left.Apps[m.App].Spec.Replicated() && !m.Standby() && m.Kind == events.KindMove
+		data := left.Apps[m.App].Spec.Replicated() && !m.Standby() && m.From != ""
 		if data || b.Cancel != nil || b.Code == "step_timeout" {
 			continue
 		}

@@ -24,6 +24,7 @@ var (
 // stepsOpen are what is open at some sequence of the history: what is moved, how, and the step that was ordered last. A pool's
 // instance and one of a spread app begin, are restarted and stop alike; "data" is a singleton whose data go with it.
 var stepsOpen = []string{
+	"data inplace: activate", "data inplace: none", "data inplace: persist", "data inplace: step_down", "data inplace: sync",
 	"data move: activate", "data move: apply", "data move: catch_up", "data move: none", "data move: persist", "data move: prepare", "data move: step_down", "data move: sync",
 	"data place: activate", "data place: none", "data place: persist", "data place: prepare", "data place: recover",
 	"replicas inplace: none", "replicas inplace: start", "replicas inplace: stop",
